@@ -1,0 +1,207 @@
+"""Files that are whole or absent: atomic writes, folder publication, locks.
+
+A write goes to a temporary file in the same folder, is written fully (a short write is an error), flushed to disk,
+renamed over the target, and the folder is flushed. A crash at any call leaves the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tts_train.errors import Busy, ConfigError, DiskError, InputUnusable, Problem
+
+TEMPORARY = ".tmp-"
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` with `data`, or leave it as it was. Raises DiskError when the disk refuses."""
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f"{TEMPORARY}{path.name}.{os.getpid()}"
+        try:
+            write_synced(temporary, data)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+        sync_folder(path.parent)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file that is not published yet (inside a temporary folder) and flush it to disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        view = memoryview(data)
+        while view:
+            written = os.write(descriptor, view)
+            if written == 0:
+                raise OSError(errno.ENOSPC, "the disk took no more bytes", str(path))
+            view = view[written:]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish_folder(final: Path, fill: Callable[[Path], None]) -> None:
+    """Make the folder `final` appear complete or not at all.
+
+    `fill(temporary)` writes the content; files it left unflushed are flushed here. An older `final` is replaced.
+    Temporary folders of writers that died are removed first.
+    """
+    with _disk_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in final.parent.glob(f"{TEMPORARY}{final.name}.*"):
+            shutil.rmtree(leftover)
+        temporary = final.parent / f"{TEMPORARY}{final.name}.{os.getpid()}"
+        temporary.mkdir()
+        try:
+            fill(temporary)
+            for path in sorted(temporary.rglob("*")):
+                if path.is_dir():
+                    sync_folder(path)
+                else:
+                    sync_file(path)
+            sync_folder(temporary)
+            if final.exists():
+                aside = final.parent / f"{TEMPORARY}{final.name}.old-{os.getpid()}"
+                os.rename(final, aside)
+                os.rename(temporary, final)
+                shutil.rmtree(aside)
+            else:
+                os.rename(temporary, final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        sync_folder(final.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Flush one file to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomic `Path.write_text`."""
+    atomic_write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomic, readable JSON; NaN is refused because no other reader accepts it."""
+    atomic_write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Atomic JSON lines."""
+    lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    atomic_write_bytes(path, "".join(lines).encode())
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file. Raises InputUnusable when it is missing or torn."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputUnusable(f"{path} does not exist", hint="check the path") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputUnusable(f"{path} is not JSON: {error}", hint="restore it or make it again") from error
+
+
+def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """(line number, object) of every line. Raises ConfigError naming every line that is not a JSON object."""
+    rows: list[tuple[int, dict[str, Any]]] = []
+    problems: list[Problem] = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise InputUnusable(f"{path} does not exist", hint="check the path") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error}", hint="save it as UTF-8") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            problems.append(Problem(f"not JSON: {error.msg} at column {error.colno}", str(path), number))
+            continue
+        if not isinstance(row, dict):
+            problems.append(Problem(f"expected a JSON object, got {type(row).__name__}", str(path), number))
+            continue
+        rows.append((number, row))
+    if problems:
+        raise ConfigError(f"{path} has {len(problems)} bad lines", hint="one JSON object per line", problems=problems)
+    return rows
+
+
+def sha256_file(path: Path) -> str:
+    """Hex digest, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Hex digest of a value's canonical JSON, for keys that name content."""
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+    """Hold an flock on `path`. Raises Busy, with what the holder wrote into the file, when it is taken."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        flags = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, flags)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+            raise Busy(f"{path.parent} is in use by {holder}", hint="wait for it, or stop it first") from error
+        if not shared:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"pid {os.getpid()} on {os.uname().nodename}".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def require_space(folder: Path, needed_bytes: int) -> None:
+    """Raise DiskError unless `folder`'s disk has `needed_bytes` free (the folder itself need not exist)."""
+    existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes:
+        raise DiskError(
+            f"{folder} needs about {needed_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            hint="free some space or choose another workspace",
+        )
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(f"could not write {path}: {error.strerror or error}", hint="check free space and permissions") from error

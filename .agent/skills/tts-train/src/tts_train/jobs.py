@@ -1,0 +1,92 @@
+"""Work in another environment: one JSON object in, one JSON object out.
+
+A worker is a function `module:name` of this package that takes JSON arguments and returns a JSON object. It runs in
+the environment that owns its libraries, started through the same launcher as commands, so locks and set-up apply.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from tts_train.errors import Stopped, TtsTrainError, from_json
+from tts_train.workspace import skill_root
+
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def call(environment: str, function: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Run `function(**arguments)` in `environment` and return its result.
+
+    Progress passes to stderr; signals are forwarded and waited for. Raises the worker's own TtsTrainError.
+    """
+    process = subprocess.Popen(
+        [*_launch(environment), "call", function],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=False,
+    )
+    received: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        process.send_signal(number)
+
+    previous = {number: signal.signal(number, forward) for number in _FORWARDED}
+    try:
+        stdout, _ = process.communicate(json.dumps(arguments))
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    try:
+        answer = json.loads(stdout)
+    except json.JSONDecodeError as error:
+        if received:
+            raise Stopped(received[0], f"{function} was stopped", hint="run the same command again to go on") from error
+        raise TtsTrainError(
+            f"{function} ended with code {process.returncode} and no answer in the {environment} environment",
+            hint="its messages are above; out of memory is a common cause of -9",
+        ) from error
+    if answer["ok"]:
+        result: dict[str, Any] = answer["result"]
+        return result
+    raise from_json(answer["error"])
+
+
+def replace(environment: str, command: str, function: str, arguments: dict[str, Any]) -> NoReturn:
+    """Become `function(**arguments)` in `environment`; its answer is then the answer of `command`.
+
+    The process stays the same, so a scheduler's signals reach the worker and its exit code is the command's.
+    """
+    # On descriptor 0, as in call(): argv shows up in process lists.
+    with tempfile.TemporaryFile() as payload:
+        payload.write(json.dumps(arguments).encode())
+        payload.seek(0)
+        os.dup2(payload.fileno(), 0)
+    sys.stderr.flush()
+    launch = [*_launch(environment), command, function]
+    os.execv(launch[0], launch)
+
+
+def _launch(environment: str) -> list[str]:
+    package = Path(__file__).parent
+    launcher = package / "environments.py"
+    return [_launcher_python(), "-I", str(launcher), "run", environment, str(package / "worker.py")]
+
+
+def _launcher_python() -> str:
+    """The Python that started this environment: the launcher builds environments with it."""
+    return os.environ.get("TTS_TRAIN_PYTHON") or getattr(sys, "_base_executable", None) or sys.executable
+
+
+def skill_script(command: str) -> Path:
+    """The click program of a command."""
+    return skill_root() / "scripts" / f"{command.replace('-', '_')}.py"

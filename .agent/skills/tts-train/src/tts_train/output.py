@@ -1,0 +1,123 @@
+"""What a command prints: one JSON object on stdout, everything else on stderr.
+
+Libraries print to stdout (qwen_tts a banner, whisperx its log), so file descriptor 1 itself points at stderr
+while a command works; only the result goes to the real one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn, TextIO
+
+import click
+
+from tts_train.errors import DiskError, Stopped, TtsTrainError, UsageError
+
+
+def progress(text: str) -> None:
+    """One line for the person or log that watches."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def guarded_stdout() -> Iterator[TextIO]:
+    """Yield the real stdout while file descriptor 1 (and whatever writes to it) goes to stderr."""
+    sys.stdout.flush()
+    real = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(os.dup(real), "w", encoding="utf-8") as stdout:
+            yield stdout
+    finally:
+        sys.stdout.flush()
+        os.dup2(real, 1)
+        os.close(real)
+
+
+def human_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--human`: print the result's text or table instead of JSON."""
+    return click.option("--human", is_flag=True, help="Print text for people instead of JSON.")(function)
+
+
+def workspace_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--workspace`: where configs, datasets and artifacts are."""
+    return click.option(
+        "--workspace",
+        metavar="DIR",
+        help="Folder of configs/, datasets/ and artifacts/ [default: nearest parent with configs/tts].",
+    )(function)
+
+
+def run_command(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
+    """Run a click command that returns its result, print the one JSON object, and exit with the documented code.
+
+    `--human` is consumed here: a command only returns data, with `text` as its form for people.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    human = "--human" in given
+    name = command.name or "tts-train"
+    if any(flag in given for flag in ("--help", "-h")):
+        command.main(args=given, prog_name=f"run.sh {name}")
+    with guarded_stdout() as stdout:
+        answer, code = _answer(command, name, given)
+        stdout.write(_rendered(answer, human) + "\n")
+    sys.exit(code)
+
+
+def answer_of(name: str, work: Callable[[], Mapping[str, Any]]) -> tuple[dict[str, Any], int]:
+    """Run `work` and turn what happened into (the JSON object, the exit code)."""
+    try:
+        return {"ok": True, "command": name, "result": dict(work())}, 0
+    except TtsTrainError as error:
+        return _failure(name, error), error.exit_code
+    except KeyboardInterrupt:
+        stopped = Stopped(signal.SIGINT, "stopped by Ctrl-C", hint="run the same command again to go on")
+        return _failure(name, stopped), stopped.exit_code
+    except OSError as error:
+        disk = DiskError(str(error), hint="check free space, permissions and the path, then run the command again")
+        traceback.print_exc()
+        return _failure(name, disk), disk.exit_code
+    except Exception as error:
+        traceback.print_exc()
+        bug = TtsTrainError(f"{type(error).__name__}: {error}", hint="this is a bug of tts-train; the traceback is on stderr")
+        return _failure(name, bug), bug.exit_code
+
+
+def _answer(command: click.Command, name: str, arguments: list[str]) -> tuple[dict[str, Any], int]:
+    try:
+        with command.make_context(f"run.sh {name}", arguments) as context:
+            return answer_of(name, lambda: command.invoke(context) or {})
+    except click.ClickException as error:
+        usage = UsageError(error.format_message(), hint=f"run.sh {name} --help")
+        return _failure(name, usage), usage.exit_code
+    except click.exceptions.Exit as done:
+        return {"ok": done.exit_code == 0, "command": name, "result": {}}, done.exit_code
+
+
+def _failure(name: str, error: TtsTrainError) -> dict[str, Any]:
+    return {"ok": False, "command": name, "error": error.as_json()}
+
+
+def _rendered(answer: Mapping[str, Any], human: bool) -> str:
+    if not human:
+        return json.dumps(answer, ensure_ascii=False)
+    if answer["ok"]:
+        result = answer["result"]
+        return str(result["text"]) if "text" in result else json.dumps(result, ensure_ascii=False, indent=2)
+    error = answer["error"]
+    lines = [f"Error: {error['message']}"]
+    lines += [f"  {_place(problem)}{problem['message']}" for problem in error.get("problems", ())]
+    if error["hint"]:
+        lines.append(f"Try: {error['hint']}")
+    return "\n".join(lines)
+
+
+def _place(problem: Mapping[str, Any]) -> str:
+    parts = [str(problem[key]) for key in ("file", "line") if problem.get(key) is not None]
+    return ":".join(parts) + ": " if parts else ""

@@ -1,0 +1,26 @@
+"""Entry of a worker process: `worker.py COMMAND MODULE:FUNCTION`, JSON arguments on stdin, one JSON object on stdout."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import Any
+
+from tts_train.output import answer_of, guarded_stdout
+
+
+def main() -> None:
+    command, target = sys.argv[1:3]
+    module, _, name = target.partition(":")
+    if not module.startswith("tts_train."):
+        raise SystemExit(f"worker.py runs functions of tts_train only, not {target}")
+    arguments: dict[str, Any] = json.loads(sys.stdin.read())
+    with guarded_stdout() as stdout:
+        answer, code = answer_of(command, lambda: getattr(importlib.import_module(module), name)(**arguments))
+        stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
