@@ -87,7 +87,9 @@ def probe_source(path: Path) -> SourceInfo:
             )
             return SourceInfo(duration, stream.rate, stream.channels, stream.codec.name, chapters)
     except av.FFmpegError as error:
-        raise InputUnusable(f"{path} could not be read as audio: {error}", hint="convert it or record it again") from error
+        raise InputUnusable(
+            f"{path} could not be read as audio: {error}", hint="convert it or record it again"
+        ) from error
 
 
 def stream(path: Path, rate: int | None = None, block_seconds: float = 60.0) -> Iterator[NDArray[np.float32]]:
@@ -102,7 +104,9 @@ def stream(path: Path, rate: int | None = None, block_seconds: float = 60.0) -> 
 
     info = probe_source(path)
     target = rate or info.rate
-    resampler = soxr.ResampleStream(info.rate, target, 1, dtype="float32", quality="VHQ") if target != info.rate else None
+    resampler = (
+        soxr.ResampleStream(info.rate, target, 1, dtype="float32", quality="VHQ") if target != info.rate else None
+    )
     block = int(block_seconds * target)
     pending: list[NDArray[np.float32]] = []
     held = decoded = 0
@@ -128,7 +132,8 @@ def stream(path: Path, rate: int | None = None, block_seconds: float = 60.0) -> 
             yield from blocks(resampler.resample_chunk(samples) if resampler else samples, last=False)
     except av.FFmpegError as error:
         raise InputUnusable(
-            f"{path} stops decoding after {decoded / info.rate:.1f} s: {error}", hint="restore the file from its source"
+            f"{path} stops decoding after {decoded / info.rate:.1f} s: {error}",
+            hint="restore the file from its source",
         ) from error
     tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True) if resampler else np.zeros(0, np.float32)
     yield from blocks(tail, last=True)

@@ -56,4 +56,7 @@ class Rejection:
 
     def as_row(self) -> dict[str, Any]:
         """The JSON object of rejections.jsonl."""
-        return {**{item.name: getattr(self, item.name) for item in fields(self)}, "audio_seconds": self.audio_seconds}
+        return {
+            **{item.name: getattr(self, item.name) for item in fields(self)},
+            "audio_seconds": self.audio_seconds,
+        }

@@ -57,7 +57,12 @@ class PiperSettings(Settings):
     """Scale of the prior's noise while training."""
     segment_frames: Annotated[int, Field(ge=8, le=256)] = 32
     """Frames (256 samples each) the decoder sees per clip and step."""
-    train: list[Literal["text_encoder", "duration", "flow", "decoder"]] = ["text_encoder", "duration", "flow", "decoder"]
+    train: list[Literal["text_encoder", "duration", "flow", "decoder"]] = [
+        "text_encoder",
+        "duration",
+        "flow",
+        "decoder",
+    ]
 
     @field_validator("train")
     @classmethod

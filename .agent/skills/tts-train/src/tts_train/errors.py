@@ -1,15 +1,15 @@
 """Every error this product raises on purpose, and the exit code each one means.
 
-    TtsTrainError                 1   our bug, if raised bare
-    ├── UsageError                2   the command line is wrong
-    ├── EnvironmentMissing        3   an environment is not set up
-    ├── InputUnusable            65   no clip left, or too much of the audio was rejected
-    ├── Unavailable              69   a model, package, extra or GPU is missing
-    ├── Diverged                 70   a loss or gradient was not finite
-    ├── DiskError                74   the disk is full or I/O failed
-    ├── Busy                     75   somebody else holds the lock
-    ├── ConfigError              78   a config, probe or manifest is wrong
-    └── Stopped                 128+n a signal, after everything was saved
+TtsTrainError                 1   our bug, if raised bare
+├── UsageError                2   the command line is wrong
+├── EnvironmentMissing        3   an environment is not set up
+├── InputUnusable            65   no clip left, or too much of the audio was rejected
+├── Unavailable              69   a model, package, extra or GPU is missing
+├── Diverged                 70   a loss or gradient was not finite
+├── DiskError                74   the disk is full or I/O failed
+├── Busy                     75   somebody else holds the lock
+├── ConfigError              78   a config, probe or manifest is wrong
+└── Stopped                 128+n a signal, after everything was saved
 """
 
 from __future__ import annotations

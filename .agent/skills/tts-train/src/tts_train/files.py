@@ -94,6 +94,15 @@ def publish_folder(final: Path, fill: Callable[[Path], None]) -> None:
         sync_folder(final.parent)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left below `folder`. The caller holds the folder's lock."""
+    for leftover in sorted(folder.rglob(f"{TEMPORARY}*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
 def sync_file(path: Path) -> None:
     """Flush one file to disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -204,4 +213,6 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskError(f"could not write {path}: {error.strerror or error}", hint="check free space and permissions") from error
+        raise DiskError(
+            f"could not write {path}: {error.strerror or error}", hint="check free space and permissions"
+        ) from error

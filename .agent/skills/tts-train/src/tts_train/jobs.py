@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from tts_train.errors import Stopped, TtsTrainError, from_json
-from tts_train.workspace import skill_root
+from tts_train.workspace import skill_script
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -27,13 +27,16 @@ def call(environment: str, function: str, arguments: dict[str, Any]) -> dict[str
 
     Progress passes to stderr; signals are forwarded and waited for. Raises the worker's own TtsTrainError.
     """
-    process = subprocess.Popen(
-        [*_launch(environment), "call", function],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=False,
-    )
+    return _result([*_launch(environment), "call", function], json.dumps(arguments), function)
+
+
+def command(environment: str, name: str, *arguments: str) -> dict[str, Any]:
+    """Run another command of this skill in its environment and return its result, as `call` does."""
+    return _result([*launcher_command(), "run", environment, str(skill_script(name)), *arguments], "", name)
+
+
+def _result(launch: list[str], stdin: str, name: str) -> dict[str, Any]:
+    process = subprocess.Popen(launch, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     received: list[int] = []
 
     def forward(number: int, _frame: FrameType | None) -> None:
@@ -42,7 +45,7 @@ def call(environment: str, function: str, arguments: dict[str, Any]) -> dict[str
 
     previous = {number: signal.signal(number, forward) for number in _FORWARDED}
     try:
-        stdout, _ = process.communicate(json.dumps(arguments))
+        stdout, _ = process.communicate(stdin)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -50,10 +53,10 @@ def call(environment: str, function: str, arguments: dict[str, Any]) -> dict[str
         answer = json.loads(stdout)
     except json.JSONDecodeError as error:
         if received:
-            raise Stopped(received[0], f"{function} was stopped", hint="run the same command again to go on") from error
+            raise Stopped(received[0], f"{name} was stopped", hint="run the same command again to go on") from error
         raise TtsTrainError(
-            f"{function} ended with code {process.returncode} and no answer in the {environment} environment",
-            hint="its messages are above; out of memory is a common cause of -9",
+            f"{name} ended with code {process.returncode} and no answer",
+            hint="its messages are above; -9 mostly means that memory ran out",
         ) from error
     if answer["ok"]:
         result: dict[str, Any] = answer["result"]
@@ -61,8 +64,9 @@ def call(environment: str, function: str, arguments: dict[str, Any]) -> dict[str
     raise from_json(answer["error"])
 
 
-def replace(environment: str, command: str, function: str, arguments: dict[str, Any]) -> NoReturn:
-    """Become `function(**arguments)` in `environment`; its answer is then the answer of `command`.
+def replace(environment: str, name: str, function: str, arguments: dict[str, Any]) -> NoReturn:
+    """Become `function(**arguments)` in `environment`; its answer is then the answer of the command
+    `name`.
 
     The process stays the same, so a scheduler's signals reach the worker and its exit code is the command's.
     """
@@ -72,21 +76,15 @@ def replace(environment: str, command: str, function: str, arguments: dict[str, 
         payload.seek(0)
         os.dup2(payload.fileno(), 0)
     sys.stderr.flush()
-    launch = [*_launch(environment), command, function]
+    launch = [*_launch(environment), name, function]
     os.execv(launch[0], launch)
 
 
+def launcher_command() -> list[str]:
+    """The stdlib launcher, run by the Python that environments are made with."""
+    python = os.environ.get("TTS_TRAIN_PYTHON") or getattr(sys, "_base_executable", None) or sys.executable
+    return [python, "-I", str(Path(__file__).parent / "environments.py")]
+
+
 def _launch(environment: str) -> list[str]:
-    package = Path(__file__).parent
-    launcher = package / "environments.py"
-    return [_launcher_python(), "-I", str(launcher), "run", environment, str(package / "worker.py")]
-
-
-def _launcher_python() -> str:
-    """The Python that started this environment: the launcher builds environments with it."""
-    return os.environ.get("TTS_TRAIN_PYTHON") or getattr(sys, "_base_executable", None) or sys.executable
-
-
-def skill_script(command: str) -> Path:
-    """The click program of a command."""
-    return skill_root() / "scripts" / f"{command.replace('-', '_')}.py"
+    return [*launcher_command(), "run", environment, str(Path(__file__).parent / "worker.py")]

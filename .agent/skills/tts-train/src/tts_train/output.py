@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn, TextIO
 
 import click
@@ -40,11 +41,6 @@ def guarded_stdout() -> Iterator[TextIO]:
         os.close(real)
 
 
-def human_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--human`: print the result's text or table instead of JSON."""
-    return click.option("--human", is_flag=True, help="Print text for people instead of JSON.")(function)
-
-
 def workspace_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--workspace`: where configs, datasets and artifacts are."""
     return click.option(
@@ -54,10 +50,19 @@ def workspace_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+@dataclass(frozen=True)
+class Serving:
+    """What a server command returns once it is ready: its result is printed, then `wait()` runs until a signal."""
+
+    result: Mapping[str, Any]
+    wait: Callable[[], object]
+
+
 def run_command(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
     """Run a click command that returns its result, print the one JSON object, and exit with the documented code.
 
-    `--human` is consumed here: a command only returns data, with `text` as its form for people.
+    `--human` works on every command and is consumed here: commands only return data, with `text` as its form for
+    people.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     human = "--human" in given
@@ -65,8 +70,10 @@ def run_command(command: click.Command, arguments: list[str] | None = None) -> N
     if any(flag in given for flag in ("--help", "-h")):
         command.main(args=given, prog_name=f"run.sh {name}")
     with guarded_stdout() as stdout:
-        answer, code = _answer(command, name, given)
+        answer, code, wait = _answer(command, name, [argument for argument in given if argument != "--human"])
         stdout.write(_rendered(answer, human) + "\n")
+        stdout.flush()
+        wait()
     sys.exit(code)
 
 
@@ -76,6 +83,8 @@ def answer_of(name: str, work: Callable[[], Mapping[str, Any]]) -> tuple[dict[st
         return {"ok": True, "command": name, "result": dict(work())}, 0
     except TtsTrainError as error:
         return _failure(name, error), error.exit_code
+    except click.ClickException as error:
+        return _usage(name, error)
     except KeyboardInterrupt:
         stopped = Stopped(signal.SIGINT, "stopped by Ctrl-C", hint="run the same command again to go on")
         return _failure(name, stopped), stopped.exit_code
@@ -83,21 +92,38 @@ def answer_of(name: str, work: Callable[[], Mapping[str, Any]]) -> tuple[dict[st
         disk = DiskError(str(error), hint="check free space, permissions and the path, then run the command again")
         traceback.print_exc()
         return _failure(name, disk), disk.exit_code
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  the last place where a bug can become one JSON object
         traceback.print_exc()
-        bug = TtsTrainError(f"{type(error).__name__}: {error}", hint="this is a bug of tts-train; the traceback is on stderr")
+        bug = TtsTrainError(
+            f"{type(error).__name__}: {error}", hint="this is a bug of tts-train; the traceback is on stderr"
+        )
         return _failure(name, bug), bug.exit_code
 
 
-def _answer(command: click.Command, name: str, arguments: list[str]) -> tuple[dict[str, Any], int]:
+def _answer(
+    command: click.Command, name: str, arguments: list[str]
+) -> tuple[dict[str, Any], int, Callable[[], object]]:
+    waits: list[Callable[[], object]] = []
+
+    def work() -> Mapping[str, Any]:
+        returned = command.invoke(context) or {}
+        if isinstance(returned, Serving):
+            waits.append(returned.wait)
+            return returned.result
+        result: Mapping[str, Any] = returned
+        return result
+
     try:
         with command.make_context(f"run.sh {name}", arguments) as context:
-            return answer_of(name, lambda: command.invoke(context) or {})
+            answer, code = answer_of(name, work)
     except click.ClickException as error:
-        usage = UsageError(error.format_message(), hint=f"run.sh {name} --help")
-        return _failure(name, usage), usage.exit_code
-    except click.exceptions.Exit as done:
-        return {"ok": done.exit_code == 0, "command": name, "result": {}}, done.exit_code
+        answer, code = _usage(name, error)
+    return answer, code, waits[0] if waits else lambda: None
+
+
+def _usage(name: str, error: click.ClickException) -> tuple[dict[str, Any], int]:
+    usage = UsageError(error.format_message(), hint=f"run.sh {name} --help")
+    return _failure(name, usage), usage.exit_code
 
 
 def _failure(name: str, error: TtsTrainError) -> dict[str, Any]:

@@ -84,6 +84,11 @@ def repository_root() -> Path | None:
     return root if (root / ".agent/skills/tts-train").is_dir() and (root / "datasets/demo").is_dir() else None
 
 
+def skill_script(command: str) -> Path:
+    """The click program of a command."""
+    return skill_root() / "scripts" / f"{command.replace('-', '_')}.py"
+
+
 def asset(name: str) -> Path:
     """A file the skill ships in assets/. Raises Unavailable when the copy of the skill is incomplete."""
     path = skill_root() / "assets" / name

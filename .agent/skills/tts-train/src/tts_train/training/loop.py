@@ -13,42 +13,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tts_train.config import TrainConfig
 from tts_train.errors import ConfigError, Diverged, Stopped
-from tts_train.files import require_space
+from tts_train.files import require_space, sweep
 from tts_train.output import progress
 from tts_train.training.metrics import Metrics
 from tts_train.training.run import RunFolder
 from tts_train.training.schedule import lr_at
 from tts_train.training.state import load_state, save_state, seed_step
 from tts_train.training.status import Status
+from tts_train.training.task import Task
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
-    from torch import nn
 
 RUNAWAY = 100.0
 """A loss this many times the run's first one counts as diverged."""
-
-
-class Task(Protocol):
-    """What one model family brings to the loop."""
-
-    module: nn.Module
-    """forward(batch) -> {term: weighted scalar}: the whole loss, so that data parallelism can wrap it."""
-
-    def batches(self, epoch: int, seed: int) -> Sequence[Any]:
-        """Every clip once, in an order that depends on (epoch, seed) alone."""
-
-    def param_groups(self) -> list[dict[str, Any]]:
-        """AdamW groups of exactly the parameters that train, with `weight_decay` 0 where decay does harm."""
-
-    def export(self, folder: Path) -> None:
-        """Write the epoch's weights into `folder`."""
 
 
 @dataclass
@@ -74,11 +56,12 @@ def train(
     """Train to `config.epochs`, resuming whatever is there. Returns {steps, resumed_from_step, epochs trained now}.
 
     Raises Diverged (non-finite or runaway loss; published epochs stay), Stopped (signal; state saved), DiskError.
-    `on_epoch(number)` is called after an epoch is published and its state saved.
+    The caller holds the run's lock. `on_epoch(number)` is called after an epoch is published and its state saved.
     """
     import torch
 
     torch.set_num_threads(config.threads)
+    sweep(run.path)
     trainer = _Trainer(task, config, run)
     resumed = trainer.restore()
     if trainer.at.epoch > config.epochs:
@@ -120,6 +103,7 @@ class _Trainer:
             return 0
         self.task.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.task.load_state(state["task"])
         self.at = Position(**state["position"])
         return self.at.step
 
@@ -129,6 +113,7 @@ class _Trainer:
             {
                 "module": self.task.module.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "task": self.task.state(),
                 "position": {**vars(self.at), "sums": dict(self.at.sums)},
             },
         )
@@ -157,7 +142,11 @@ class _Trainer:
             if received:
                 self._count_seconds(started)
                 self.save()
-                raise Stopped(received[0], f"stopped at step {self.at.step}, state saved", hint="run the same command again")
+                raise Stopped(
+                    received[0],
+                    f"stopped at step {self.at.step}, state saved",
+                    hint="run the same command again",
+                )
             if self.config.save_every_steps and self.at.step % self.config.save_every_steps == 0:
                 self.save()
         self._count_seconds(started)
@@ -178,14 +167,17 @@ class _Trainer:
             terms: dict[str, torch.Tensor] = self.task.module(batch)
             loss = torch.stack(list(terms.values())).sum()
             self._check(loss.item(), terms)
-            (loss / len(group)).backward()  # type: ignore[no-untyped-call]
+            (loss / len(group)).backward()
             for name, value in {**terms, "loss": loss}.items():
                 means[name] = means.get(name, 0.0) + value.item() / len(group)
                 at.sums[name] = at.sums.get(name, 0.0) + value.item()
             at.counted += 1
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, config.clip_grad))
         if not math.isfinite(norm):
-            raise Diverged(f"the gradient is not finite at step {at.step + 1}", hint="halve lr; published epochs are whole")
+            raise Diverged(
+                f"the gradient is not finite at step {at.step + 1}",
+                hint="halve lr; published epochs are whole",
+            )
         self.optimizer.step()
         at.step, at.steps_in_epoch, at.sum_lr = at.step + 1, at.steps_in_epoch + 1, at.sum_lr + lr
         return {"kind": "step", "step": at.step, "epoch": at.epoch, **means, "lr": lr, "grad_norm": norm}
@@ -216,7 +208,8 @@ class _Trainer:
         """How far the trained weights moved: ‖w − w₀‖ / ‖w₀‖ over all trained parameters."""
         import torch
 
-        moved = torch.stack([(now - before).norm() for now, before in zip(self.parameters, self.start_weights, strict=True)])
+        pairs = zip(self.parameters, self.start_weights, strict=True)
+        moved = torch.stack([(now.detach() - before).norm() for now, before in pairs])
         whole = torch.stack([before.norm() for before in self.start_weights])
         return float(moved.norm() / whole.norm())
 
@@ -228,7 +221,10 @@ class _Trainer:
         if self.at.first_loss is None:
             self.at.first_loss = loss
         if abs(loss) > RUNAWAY * max(abs(self.at.first_loss), 1e-3):
-            raise Diverged(f"the loss ran away at {place}: {loss:.4g} ({named})", hint="lower lr; published epochs are whole")
+            raise Diverged(
+                f"the loss ran away at {place}: {loss:.4g} ({named})",
+                hint="lower lr; published epochs are whole",
+            )
 
     def _count_seconds(self, started: float) -> None:
         self.at.seconds += time.monotonic() - started

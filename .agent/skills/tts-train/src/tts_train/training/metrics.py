@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from tts_train.files import atomic_write_bytes
 
@@ -25,16 +25,19 @@ class Metrics:
         self._file = path.open("a", encoding="utf-8")
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self._tensorboard = SummaryWriter(str(tensorboard_folder), purge_step=resume_step + 1)  # type: ignore[no-untyped-call]
+        self._tensorboard = SummaryWriter(str(tensorboard_folder), purge_step=resume_step + 1)
 
-    def __enter__(self) -> Metrics:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
     ) -> None:
         self._file.close()
-        self._tensorboard.close()  # type: ignore[no-untyped-call]
+        self._tensorboard.close()
 
     def write(self, row: Mapping[str, Any]) -> None:
         """One row with `step`; numbers also go to TensorBoard under `row['kind']/name`."""
@@ -42,7 +45,7 @@ class Metrics:
         self._file.flush()
         for name, value in row.items():
             if isinstance(value, float):
-                self._tensorboard.add_scalar(f"{row['kind']}/{name}", value, row["step"])  # type: ignore[no-untyped-call]
+                self._tensorboard.add_scalar(f"{row['kind']}/{name}", value, row["step"])
 
 
 def read_metrics(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
@@ -61,5 +64,7 @@ def read_metrics(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    finite = {key: value if not isinstance(value, float) or math.isfinite(value) else None for key, value in row.items()}
+    finite = {
+        key: value if not isinstance(value, float) or math.isfinite(value) else None for key, value in row.items()
+    }
     return json.dumps(finite, allow_nan=False) + "\n"

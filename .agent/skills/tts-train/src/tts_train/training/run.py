@@ -76,9 +76,7 @@ class RunFolder:
             if known["config"].get(key) != fresh["config"].get(key)
         ]
         problems += [
-            Problem(f"'{key}' changed since the run began", str(path))
-            for key in facts
-            if known.get(key) != fresh[key]
+            Problem(f"'{key}' changed since the run began", str(path)) for key in facts if known.get(key) != fresh[key]
         ]
         if problems:
             hint = "give the new run its own name (run: …), or restore what changed"

@@ -26,7 +26,7 @@ def seed_step(seed: int, step: int) -> None:
 
     mixed = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
     random.seed(mixed)
-    np.random.seed(mixed)
+    np.random.seed(mixed)  # noqa: NPY002  libraries draw from the global generator
     torch.manual_seed(mixed)
 
 
@@ -49,6 +49,7 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         raise InputUnusable(
-            f"{path} cannot be read: {error}", hint="delete the folder state/ to train this run from its first epoch"
+            f"{path} cannot be read: {error}",
+            hint="delete the folder state/ to train this run from its first epoch",
         ) from error
     return state

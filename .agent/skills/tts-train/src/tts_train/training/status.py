@@ -12,7 +12,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -44,7 +44,7 @@ class Status:
             "reason": None,
         }
 
-    def __enter__(self) -> Status:
+    def __enter__(self) -> Self:
         self.update()
         self._thread.start()
         return self

@@ -1,0 +1,1 @@
+"""What commands do when it takes several parts: train and probe, speak, export, the demo."""

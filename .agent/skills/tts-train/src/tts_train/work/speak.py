@@ -1,0 +1,75 @@
+"""infer and export: what a published epoch says, and the file other programs speak with."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from tts_train import __version__
+from tts_train.audio import write_audio
+from tts_train.backends import backend
+from tts_train.errors import UsageError
+from tts_train.files import sha256_file, write_json
+from tts_train.training.run import Epoch, RunFolder
+from tts_train.workspace import Workspace
+
+
+def chosen_epoch(run: RunFolder, number: int | None) -> Epoch:
+    """Epoch `number`, or the last published one. Raises UsageError when nothing is published yet."""
+    if number is not None:
+        return run.epoch(number)
+    published = run.epochs()
+    if not published:
+        raise UsageError(f"run '{run.name}' has published no epoch yet", hint="give --epoch 0 for the untouched base")
+    return published[-1]
+
+
+def speak(
+    workspace: str, run: str, epoch: int | None, text: str, out: str, seed: int, setting: dict[str, Any]
+) -> dict[str, Any]:
+    """Speak `text` into the WAV or FLAC file `out`, with a JSON file of its provenance beside it (worker entry)."""
+    place = Workspace(Path(workspace))
+    folder = RunFolder(place.run(run))
+    config, chosen = folder.config(), chosen_epoch(folder, epoch)
+    family = backend(config.backend)
+    base = config.base if config.base == "packaged" else str(place.path(config.base))
+    started = time.monotonic()
+    speaker = family.load_speaker(base, chosen.folder, config.threads)
+    loaded = time.monotonic()
+    spoken = speaker.say(text, setting, seed)
+    path = Path(out)
+    write_audio(path, spoken.audio)
+    provenance = {
+        "run": run,
+        "epoch": chosen.number,
+        "weights_sha256": chosen.weights_sha256,
+        "dataset_sha256": folder.info().get("dataset_sha256"),
+        "text": text,
+        "seed": seed,
+        "setting": setting,
+        "audio_sha256": sha256_file(path),
+        "tts_train": __version__,
+    }
+    write_json(path.with_suffix(path.suffix + ".json"), provenance)
+    return {
+        "file": str(path),
+        "audio_seconds": round(spoken.audio.seconds, 3),
+        "stopped_by": spoken.stopped_by,
+        "timings_seconds": {"load": round(loaded - started, 2), "speak": round(time.monotonic() - loaded, 2)},
+        **provenance,
+    }
+
+
+def export(workspace: str, run: str, epoch: int | None, out: str) -> dict[str, Any]:
+    """Write an epoch as the voice files its family's own programs read (worker entry)."""
+    place = Workspace(Path(workspace))
+    folder = RunFolder(place.run(run))
+    config, chosen = folder.config(), chosen_epoch(folder, epoch)
+    if chosen.folder is None:
+        raise UsageError(
+            "epoch 0 is the untouched base", hint="export a trained epoch; the base is its own file already"
+        )
+    base = config.base if config.base == "packaged" else str(place.path(config.base))
+    result = backend(config.backend).export_voice(base, chosen.folder, Path(out), run)
+    return {"run": run, "epoch": chosen.number, **result}

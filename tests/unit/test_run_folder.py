@@ -1,0 +1,74 @@
+"""A run cannot change under way, and a status is not believed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tts_train.config import TrainConfig
+from tts_train.errors import ConfigError
+from tts_train.files import read_json, write_json
+from tts_train.training.run import RunFolder
+from tts_train.training.status import Status, read_status
+
+
+def config(**changes: object) -> TrainConfig:
+    return TrainConfig.model_validate(
+        {"voice": "a", "backend": "piper", "dataset": "m", "epochs": 2, "lr": 1e-5, **changes}
+    )
+
+
+def test_resuming_with_other_settings_is_refused_by_name(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "r")
+    run.start(config(), {"dataset_sha256": "1"})
+
+    with pytest.raises(ConfigError) as caught:
+        run.start(config(lr=2e-5, seed=3), {"dataset_sha256": "2"})
+
+    assert [problem.message.split("'")[1] for problem in caught.value.problems] == [
+        "lr",
+        "seed",
+        "dataset_sha256",
+    ]
+
+
+def test_more_epochs_go_on_in_the_same_run(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "r")
+    run.start(config(), {})
+    run.start(config(epochs=5), {})
+
+    assert run.config().epochs == 5
+
+
+def test_an_epoch_without_its_json_does_not_exist(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "r")
+    run.publish(1, lambda folder: (folder / "weights.safetensors").write_bytes(b"w") and None, {"epoch": 1})
+
+    assert [epoch.number for epoch in run.epochs()] == [1]
+    with pytest.raises(ConfigError, match="no epoch 2"):
+        run.epoch(2)
+
+
+def test_a_dead_process_cannot_look_alive(tmp_path: Path) -> None:
+    with Status(tmp_path / "status.json") as status:
+        status.update(state="training")
+        assert read_status(tmp_path)["state"] == "training"
+    written = read_json(tmp_path / "status.json")
+
+    # The pid lives on, in another process: only the start time tells.
+    write_json(
+        tmp_path / "status.json", {**written, "pid_started": psutil.Process(os.getpid()).create_time() - 60}
+    )
+
+    assert read_status(tmp_path)["state"] == "interrupted"
+
+
+def test_a_failure_leaves_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="disk on fire"), Status(tmp_path / "status.json"):
+        raise ValueError("disk on fire")
+
+    status = read_status(tmp_path)
+    assert (status["state"], status["reason"]) == ("failed", "disk on fire")
