@@ -129,6 +129,16 @@ def open_lock(name: str) -> int:
         ) from error
 
 
+def take_lock(name: str, descriptor: int, kind: int) -> None:
+    """flock, saying so on stderr when it has to wait: a set-up for running programs, a program for a set-up."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        doing = "sets it up" if kind == fcntl.LOCK_SH else "sets it up or runs in it"
+        note(f"waiting for the {name} environment: another process {doing}")
+        fcntl.flock(descriptor, kind)
+
+
 @dataclass(frozen=True)
 class HeldLock:
     """A shared lock taken by a launcher: in this process (pid is ours) or in an ancestor."""
@@ -180,7 +190,7 @@ def launch(name: str, arguments: Sequence[str]) -> NoReturn:
     held = held_by_ancestors()
     descriptor = open_lock(name)
     while True:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        take_lock(name, descriptor, fcntl.LOCK_SH)
         if is_current(name):
             break
         if any(lock.name == name for lock in held) and is_usable(name):

@@ -33,10 +33,11 @@ from tts_train.environments import (
     open_lock,
     root,
     stamp,
+    take_lock,
     wanted_hash,
 )
 from tts_train.lockfiles import settings, without_gpl
-from tts_train.uv import find_uv, last_lines, lock_exclusively, put_in_place, remove_folder, run_logged
+from tts_train.uv import find_uv, last_lines, put_in_place, remove_folder, run_logged
 
 _SECONDS_BEFORE_RETRY = 2
 
@@ -118,7 +119,7 @@ def set_up(name: str, *, gpl: bool | None = None) -> dict[str, Any]:
     descriptor = open_lock(name)
     try:
         with _signals_raised(name):
-            lock_exclusively(name, descriptor)
+            take_lock(name, descriptor, fcntl.LOCK_EX)
             if not is_current(name, gpl):
                 _build(its_recipe, chosen_gpl(name, gpl), descriptor)
             elif gpl is not None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tts_train.environments import LaunchError, lock_file, note, open_lock, root
+from tts_train.environments import LaunchError, lock_file, note, open_lock, root, take_lock
 
 _OLDEST = (0, 8)
 # Variables that would point uv at another Python or folder than the ones we name.
@@ -26,15 +26,6 @@ _NOT_FOR_UV = (
     "UV_SYSTEM_PYTHON",
     "VIRTUAL_ENV",
 )
-
-
-def lock_exclusively(name: str, descriptor: int) -> None:
-    """Wait, and say so, until nobody else sets the environment up or runs in it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        note(f"waiting: another process sets up the {name} environment or runs in it")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def put_in_place(new: Path, final: Path, old: Path) -> None:
@@ -113,7 +104,7 @@ def find_uv(*, pinned: bool = False) -> Path:
         return Path(on_path)
     descriptor = open_lock("uv")
     try:
-        lock_exclusively("uv", descriptor)
+        take_lock("uv", descriptor, fcntl.LOCK_EX)
         if _uv_version(own) != version:  # another process may have installed it meanwhile
             _install_uv(descriptor)
     finally:

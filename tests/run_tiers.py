@@ -1,0 +1,202 @@
+"""Run the test tiers, each in the environment that it tests, and sum them up. Standard library only.
+
+`./run.sh test` starts this. A tier that fails does not stop the next; one that fails, or finds no test, fails the
+whole. A tier over its budget is named in the summary: it still passes, but somebody should look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+ROOT = Path(__file__).resolve().parents[1]
+SKILL = ROOT / ".agent/skills/tts-train"
+LAUNCHER = SKILL / "src/tts_train/environments.py"
+PYTEST_FOUND_NOTHING = 5
+
+
+@dataclass
+class Counts:
+    """Tests, or checks that are not pytest's (each linter is one)."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, other: Counts) -> None:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.failures += other.failures
+
+    def __str__(self) -> str:
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+def in_environment(name: str, *arguments: str | Path) -> list[str]:
+    return [sys.executable, "-I", str(LAUNCHER), "run", name, *map(str, arguments)]
+
+
+def check(label: str, command: Sequence[str | Path]) -> Counts:
+    """A program whose exit code says it all."""
+    print(f"--- {label}", flush=True)
+    code = subprocess.run([str(part) for part in command], cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
+    return Counts(passed=1) if code == 0 else Counts(failed=1, failures=[f"{label} (exit code {code})"])
+
+
+def pytest(environment: str, *arguments: str | Path, may_be_empty: bool = False) -> Counts:
+    """pytest in an environment; its counts come from its own report."""
+    label = f"pytest {' '.join(map(str, arguments))} ({environment})"
+    print(f"--- {label}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="tts-train-") as folder:
+        report = Path(folder) / "report.xml"
+        command = in_environment(environment, "-m", "pytest", "--junitxml", report, "--durations=5", *arguments)
+        code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
+        counts = _counts(report)
+    if code == PYTEST_FOUND_NOTHING and may_be_empty:
+        return counts
+    if code != 0 and counts.failed == 0:
+        reason = "no tests" if code == PYTEST_FOUND_NOTHING else f"exit code {code}"
+        counts.add(Counts(failed=1, failures=[f"{label}: {reason}"]))
+    return counts
+
+
+def _counts(report: Path) -> Counts:
+    counts = Counts()
+    if not report.is_file():
+        return counts
+    for case in ET.parse(report).iter("testcase"):
+        outcomes = {child.tag for child in case}
+        if outcomes & {"failure", "error"}:
+            counts.failed += 1
+            counts.failures.append(f"{case.get('classname')}::{case.get('name')}")
+        elif "skipped" in outcomes:
+            counts.skipped += 1
+        else:
+            counts.passed += 1
+    return counts
+
+
+def setup_tier() -> Counts:
+    counts = Counts()
+    for name in ("core", "dev", "skill", "project"):
+        counts.add(check(f"setup {name}", [ROOT / "run.sh", "setup", name]))
+    return counts
+
+
+def lint_tier() -> Counts:
+    tools = Path(os.environ.get("TTS_TRAIN_ENVS", SKILL / ".envs")) / "dev" / "bin"
+    shell = [ROOT / "run.sh", SKILL / "run.sh", ROOT / ".ci/run"]
+    counts = Counts()
+    for label, command in (
+        ("ruff check", [tools / "ruff", "check"]),
+        ("ruff format", [tools / "ruff", "format", "--check"]),
+        ("mypy", [tools / "mypy"]),
+        ("import-linter", [tools / "lint-imports", "--no-logo"]),
+        ("shellcheck", [tools / "shellcheck", *shell]),
+        ("shfmt", [tools / "shfmt", "-i", "2", "-d", *shell]),
+        ("skills-ref", [tools / "agentskills", "validate", SKILL]),
+        ("agnix", [tools / "agnix", "--strict", SKILL]),
+    ):
+        counts.add(check(label, command))
+    return counts
+
+
+ELSEWHERE = [f"--ignore=tests/{folder}" for folder in ("skill", "project", "demo", "faults")]
+
+
+def unit_tier() -> Counts:
+    return pytest("dev", "tests", *ELSEWHERE, "-m", "not slow and not faults")
+
+
+def slow_tier() -> Counts:
+    counts = pytest("skill", "tests/skill", "-W", "default")
+    counts.add(pytest("project", "tests/project", "-W", "default"))
+    counts.add(pytest("dev", "tests", *ELSEWHERE, "-m", "slow", may_be_empty=True))
+    return counts
+
+
+def demo_tier() -> Counts:
+    return pytest("dev", "tests/demo")
+
+
+def faults_tier() -> Counts:
+    return pytest("skill", "tests/faults", "-W", "default")
+
+
+@dataclass(frozen=True)
+class Tier:
+    minutes: float
+    environments: tuple[str, ...]
+    run: Callable[[], Counts]
+    about: str
+
+
+TIERS = {
+    "setup": Tier(3, (), setup_tier, "every environment from its lock"),
+    "lint": Tier(0.5, ("dev",), lint_tier, "style, types, import rules, shell, the skill's format"),
+    "unit": Tier(2.5, ("core", "dev"), unit_tier, "all that needs no model"),
+    "slow": Tier(7, ("dev", "skill", "project"), slow_tier, "real models, in the environments of their libraries"),
+    "demo": Tier(8, ("core", "dev", "skill", "project"), demo_tier, "the main job, whole"),
+    "faults": Tier(4, ("skill",), faults_tier, "killed at I/O calls, then run again"),
+}
+
+
+def run_tier(name: str) -> tuple[Counts, float]:
+    """Run one tier; returns its counts and seconds. Environments it needs are set up first if they are not."""
+    tier = TIERS[name]
+    print(f"=== {name}: {tier.about}; budget {tier.minutes:g} min", flush=True)
+    started = time.monotonic()
+    counts = Counts()
+    if tier.environments:
+        made = check(f"environments {', '.join(tier.environments)}", [ROOT / "run.sh", "setup", *tier.environments])
+        if made.failed:
+            return made, time.monotonic() - started
+    counts.add(tier.run())
+    return counts, time.monotonic() - started
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("run.sh test", description="Run the test tiers.")
+    parser.add_argument("--tier", action="append", choices=TIERS, help="only this one; may be repeated")
+    parser.add_argument("--exhaustive", action="store_true", help="faults at every I/O point instead of every n-th")
+    parser.add_argument("--list", action="store_true", help="only name the tiers and their budgets")
+    options = parser.parse_args()
+    if options.list:
+        for name, tier in TIERS.items():
+            print(f"{name:7} {tier.minutes:>3g} min  {tier.about}")
+        return 0
+    # Tests reach no model hub, and only the tests of set-up set anything up.
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TTS_TRAIN_NO_SETUP": "1"}
+    if options.exhaustive:
+        os.environ["TTS_TRAIN_EXHAUSTIVE"] = "1"
+    total, lines = Counts(), []
+    for name in options.tier or TIERS:
+        counts, seconds = run_tier(name)
+        total.add(counts)
+        budget = TIERS[name].minutes * 60
+        late = f"  WARNING: over its budget of {budget:.0f} s" if seconds > budget else f" of {budget:.0f} s"
+        lines.append(f"{name:7} {counts}  in {seconds:.0f} s{late}")
+    print("=== summary")
+    for failure in total.failures:
+        print(f"FAILED {failure}")
+    print("\n".join(lines))
+    print(total, flush=True)
+    return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
