@@ -1,0 +1,1 @@
+"""What people heard, and the training decision that follows: store, evidence, moves, reports."""

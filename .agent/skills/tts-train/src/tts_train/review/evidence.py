@@ -1,0 +1,257 @@
+"""Evidence of a run: what its files say about every epoch, without a judgement.
+
+Training facts come from epoch.json, what was measured on the renders from measures.json, Σlr with other settings
+from the schedule itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tts_train.backends import Recipe, backend
+from tts_train.config import Schedule, TrainConfig
+from tts_train.errors import ConfigError, InputUnusable
+from tts_train.files import read_json
+from tts_train.training.run import RunFolder
+from tts_train.training.schedule import sum_lr
+from tts_train.training.status import read_status
+from tts_train.workspace import Workspace
+
+_GENERATIONS = 50
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Distance between two lexical sets with its interval; `verdict` is "shown" or "not shown" where it is judged."""
+
+    distance: float
+    low: float | None = None
+    high: float | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One automatic limit and how the epoch stands to it."""
+
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """measures.json of one epoch's renders. Rates are fractions, None is "not measured"."""
+
+    wer: float | None = None
+    target_wer: float | None = None
+    speaker_similarity: float | None = None
+    mel_distance: float | None = None
+    pace: float | None = None
+    contrasts: Mapping[str, Contrast] = field(default_factory=dict)
+    gates: Mapping[str, Gate] = field(default_factory=dict)
+
+    @property
+    def failed_gates(self) -> frozenset[str]:
+        return frozenset(name for name, gate in self.gates.items() if not gate.passed)
+
+
+@dataclass(frozen=True)
+class EpochEvidence:
+    """One epoch; 0 is the untouched base."""
+
+    epoch: int
+    step: int = 0
+    sum_lr: float = 0.0
+    drift: float = 0.0
+    loss: float | None = None
+    measures: Measures | None = None
+
+
+@dataclass(frozen=True)
+class SumLr:
+    """Σ lr over the steps taken so far, its bound without decay, and what the backend's recipe reaches in them."""
+
+    actual: float
+    without_decay: float
+    recipe: float | None = None
+
+    @property
+    def aim(self) -> float:
+        """What the run should have reached: the recipe's, or without a known recipe its own without decay."""
+        return self.without_decay if self.recipe is None else self.recipe
+
+    @property
+    def missing(self) -> float:
+        """How much the aim has on top of this run; 0 when the run has more."""
+        return max(0.0, self.aim - self.actual)
+
+    @property
+    def restored(self) -> float:
+        """The part of what is missing that removing the decay restores, 0 to 1."""
+        return min(1.0, (self.without_decay - self.actual) / self.missing) if self.missing else 0.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A run as its files show it."""
+
+    run: str
+    config: TrainConfig
+    epochs: tuple[EpochEvidence, ...]
+    """Epoch 0 first, then the published ones in order."""
+    recipe: Recipe | None = None
+    state: str = "done"
+    render_key: str | None = None
+    inherited_steps: int = 0
+    inherited_sum_lr: float = 0.0
+    """Of the ancestors whose weights this run began with."""
+
+    @property
+    def last(self) -> EpochEvidence:
+        return self.epochs[-1]
+
+    @property
+    def base(self) -> Measures | None:
+        return self.epochs[0].measures
+
+    @property
+    def steps_per_epoch(self) -> float:
+        return self.last.step / self.last.epoch if self.last.epoch else 0.0
+
+    @property
+    def measured(self) -> bool:
+        """Whether any trained epoch has measures."""
+        return any(item.measures for item in self.epochs[1:])
+
+    def at(self, epoch: int) -> EpochEvidence:
+        """An epoch by number. Raises ConfigError when it is not published."""
+        for item in self.epochs:
+            if item.epoch == epoch:
+                return item
+        raise ConfigError(f"run '{self.run}' has no epoch {epoch}", hint="look at: run.sh report RUN")
+
+    def sum_lr(self, epoch: int) -> SumLr:
+        """Σ lr up to an epoch, ancestors' weights included."""
+        here = self.at(epoch)
+        steps, warmup = here.step, self.config.schedule.warmup_steps
+        constant = Schedule(shape="constant", warmup_steps=warmup)
+        without = sum_lr(steps, peak=self.config.lr, schedule=constant, total_steps=steps)
+        recipe = None
+        if self.recipe:
+            gentle = Schedule(shape="constant", warmup_steps=self.recipe.warmup_steps)
+            all_steps = steps + self.inherited_steps
+            recipe = sum_lr(all_steps, peak=self.recipe.lr, schedule=gentle, total_steps=all_steps)
+        inherited = self.inherited_sum_lr
+        return SumLr(here.sum_lr + inherited, max(without, here.sum_lr) + inherited, recipe)
+
+
+def read_evidence(workspace: Workspace, run: str) -> Evidence:
+    """Evidence of a run. Raises InputUnusable when there is no such run or it has published nothing."""
+    folder = RunFolder(workspace.run(run))
+    config, published = folder.config(), folder.epochs()
+    state = str(read_status(folder.path)["state"])
+    if not published:
+        hint = f"run.sh status {run} says how far it is"
+        raise InputUnusable(f"run '{run}' has published no epoch yet (it is {state})", hint=hint)
+    key = newest_render_key(folder.path)
+    renders = folder.path / "renders" / key if key else None
+    epochs = [EpochEvidence(0, measures=_measures(renders, 0))]
+    epochs += [
+        EpochEvidence(
+            epoch=item.number,
+            step=int(item.info["step"]),
+            sum_lr=float(item.info["sum_lr"]),
+            drift=float(item.info["drift"]),
+            loss=_number(item.info.get("loss", {}).get("loss")),
+            measures=_measures(renders, item.number),
+        )
+        for item in published
+    ]
+    steps, inherited = _inherited(workspace, config)
+    return Evidence(run, config, tuple(epochs), _recipe(config.backend), state, key, steps, inherited)
+
+
+def newest_render_key(run: Path) -> str | None:
+    """The render key whose renders were touched last; keys are never mixed."""
+    keys = [path for path in (run / "renders").glob("*") if path.is_dir() and not path.name.startswith(".")]
+    newest = max(keys, key=_touched, default=None)
+    return newest.name if newest else None
+
+
+def measures_from(data: Mapping[str, Any]) -> Measures:
+    """The fields `next` and `report` rely on, out of measures.json; what is missing or not finite is None.
+
+    Read: wer, target_wer, speaker_similarity, mel_distance, pace; gates as a list [{name, passed, detail}] or a mapping
+    {name: {passed, detail}}; contrasts {name: {distance, low, high, verdict}}.
+    """
+    contrasts = data.get("contrasts") or {}
+    return Measures(
+        wer=_number(data.get("wer")),
+        target_wer=_number(data.get("target_wer")),
+        speaker_similarity=_number(data.get("speaker_similarity")),
+        mel_distance=_number(data.get("mel_distance")),
+        pace=_number(data.get("pace")),
+        contrasts={name: found for name, item in contrasts.items() if (found := _contrast(item))},
+        gates=_gates(data.get("gates") or {}),
+    )
+
+
+def _contrast(item: Any) -> Contrast | None:
+    fields = item if isinstance(item, Mapping) else {"distance": item}
+    distance = _number(fields.get("distance"))
+    if distance is None:
+        return None
+    return Contrast(distance, _number(fields.get("low")), _number(fields.get("high")), str(fields.get("verdict") or ""))
+
+
+def _gates(given: Any) -> dict[str, Gate]:
+    named = given.items() if isinstance(given, Mapping) else ((item["name"], item) for item in given)
+    return {
+        str(name): Gate(bool(item["passed"]), str(item.get("detail") or ""))
+        if isinstance(item, Mapping)
+        else Gate(bool(item))
+        for name, item in named
+    }
+
+
+def _measures(renders: Path | None, epoch: int) -> Measures | None:
+    path = renders / f"epoch-{epoch:03d}" / "measures.json" if renders else None
+    return measures_from(read_json(path)) if path and path.is_file() else None
+
+
+def _inherited(workspace: Workspace, config: TrainConfig) -> tuple[int, float]:
+    """Steps and Σ lr behind the weights a run began with. Ancestors that were removed count nothing."""
+    steps, total, parent = 0, 0.0, config.parent
+    for _ in range(_GENERATIONS):
+        if parent is None or not parent.from_weights:
+            break
+        try:
+            folder = RunFolder(workspace.run(parent.run))
+            info = folder.epoch(parent.epoch).info
+            parent = folder.config().parent
+        except (InputUnusable, ConfigError):
+            break
+        steps, total = steps + int(info["step"]), total + float(info["sum_lr"])
+    return steps, total
+
+
+def _recipe(name: str) -> Recipe | None:
+    try:
+        return backend(name).recipe
+    except ConfigError:
+        return None
+
+
+def _touched(folder: Path) -> float:
+    times = (path.stat().st_mtime for path in (folder, *folder.glob("epoch-*"), *folder.glob("epoch-*/*.json")))
+    return max(times, default=0.0)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

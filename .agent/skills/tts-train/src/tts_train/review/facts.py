@@ -1,0 +1,182 @@
+"""Facts: what the rules ask about a run, made from verdicts and evidence with the thresholds of moves.yaml."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tts_train.config import Settings
+from tts_train.review.evidence import EpochEvidence, Evidence, Measures
+from tts_train.review.verdicts import HARM, Verdict
+
+Earlier = Literal["usable", "incomplete", "none"]
+Basis = Literal["verdicts", "evidence"]
+
+
+class Thresholds(Settings):
+    """Numbers the facts are made with; moves.yaml says what each means."""
+
+    similarity_changed: float
+    mel_changed: float
+    wer_above_target: float
+    gross_wer: float
+    similarity_improving: float
+    mel_improving: float
+    short: float
+    slow: float
+    restores: float
+    decays: float
+    few_steps: int
+    few_steps_per_epoch: int
+    aim_steps: int
+    still_drift: float
+    raise_factor: float
+    lower_factor: float
+    far_above: float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules look at. `judged` is the epoch the signs speak of, `back` the one to go back to (0: the base)."""
+
+    basis: Basis
+    signs: frozenset[str]
+    judged: int
+    back: int
+    earlier: Earlier
+    later: bool
+    judged_good: bool
+    short: bool
+    decays: bool
+    restores_half: bool
+    few_steps: bool
+
+
+def facts_of(evidence: Evidence, last_words: Sequence[Verdict], limits: Thresholds) -> Facts:
+    """Everything the rules ask about a run."""
+    judged = max((verdict.epoch for verdict in last_words), default=evidence.last.epoch)
+    if last_words:
+        signs = frozenset(sign for verdict in last_words if verdict.epoch == judged for sign in verdict.heard)
+    else:
+        signs = inferred_signs(evidence, limits)
+    back, earlier = _earlier(evidence, last_words, judged, limits)
+    bound = evidence.sum_lr(judged)
+    here = evidence.at(judged)
+    more = evidence.sum_lr(evidence.last.epoch).actual >= 1.5 * bound.actual
+    steps = here.step + evidence.inherited_steps
+    return Facts(
+        basis="verdicts" if last_words else "evidence",
+        signs=signs,
+        judged=judged,
+        back=back,
+        earlier=earlier,
+        later=more and evidence.last.epoch > judged and passes(evidence, evidence.last, limits) is not False,
+        judged_good=bool(clean_good(last_words)) or "good" in signs,
+        short=bound.actual < limits.short * bound.aim,
+        decays=bound.without_decay > limits.decays * bound.actual,
+        restores_half=bound.restored >= limits.restores,
+        few_steps=steps < limits.few_steps or evidence.steps_per_epoch < limits.few_steps_per_epoch,
+    )
+
+
+def inferred_signs(evidence: Evidence, limits: Thresholds) -> frozenset[str]:
+    """Signs from measures alone, of the last epoch against epoch 0; none when it was not measured."""
+    base, here = evidence.base or Measures(), evidence.last.measures
+    if here is None:
+        return frozenset()
+    if passes(evidence, evidence.last, limits) is False:
+        return frozenset({"mangled"})
+    closer = difference(here.speaker_similarity, base.speaker_similarity)
+    nearer = share(here.mel_distance, base.mel_distance)
+    if closer is None and nearer is None:
+        return frozenset({"starved"}) if _starved(evidence, limits) else frozenset()
+    if (closer or 0.0) <= -limits.similarity_changed:
+        return frozenset({"wrong-direction"})
+    if abs(closer or 0.0) < limits.similarity_changed and abs(nearer or 0.0) < limits.mel_changed:
+        return frozenset({"no-difference"})
+    if not _improving(evidence, limits):
+        return frozenset({"settled"})
+    return frozenset({"slow" if _starved(evidence, limits) else "improving"})
+
+
+def passes(evidence: Evidence, item: EpochEvidence, limits: Thresholds) -> bool | None:
+    """Whether an epoch passes the gates; None when it was not measured.
+
+    A gate that the untouched base fails as well says nothing about training; the one on words always counts.
+    """
+    measures = item.measures
+    if measures is None:
+        return None
+    if words_hold(measures, limits) is False:
+        return False
+    at_base = evidence.base.failed_gates if evidence.base else frozenset()
+    return not measures.failed_gates - at_base - {"wer"}
+
+
+def words_hold(measures: Measures, limits: Thresholds) -> bool | None:
+    """The gate on words: the probe's own, else WER against the target's."""
+    if "wer" in measures.gates:
+        return measures.gates["wer"].passed
+    if measures.wer is None or measures.target_wer is None:
+        return None
+    return measures.wer <= measures.target_wer + limits.wer_above_target + 1e-9
+
+
+def _earlier(evidence: Evidence, last_words: Sequence[Verdict], judged: int, limits: Thresholds) -> tuple[int, Earlier]:
+    """The epoch before `judged` to go back to: judged good, else unharmed and passing the gates."""
+    heard: dict[int, set[str]] = {}
+    for verdict in last_words:
+        heard.setdefault(verdict.epoch, set()).update(verdict.heard)
+    before = [item for item in evidence.epochs if 0 < item.epoch < judged]
+    good = [item.epoch for item in before if heard.get(item.epoch) == {"good"}]
+    if good:
+        return good[-1], "usable"
+    unharmed = [item for item in before if not heard.get(item.epoch, set()) & HARM]
+    unheard = [item for item in unharmed if item.epoch not in heard]
+    passing = [item for item in unheard if passes(evidence, item, limits)]
+    if not evidence.measured:
+        # Nothing is measured, so no gate can choose: the epoch just before the fault is the one to hear next.
+        passing = unheard[-1:]
+    lacking = [item.epoch for item in unharmed if item.epoch in heard]
+    if passing and (not lacking or passing[-1].epoch > lacking[-1]):
+        chosen = passing[-1] if last_words else max(passing, key=lambda item: (similarity(item), item.epoch))
+        return chosen.epoch, "usable"
+    return (lacking[-1], "incomplete") if lacking else (0, "none")
+
+
+def clean_good(last_words: Sequence[Verdict]) -> list[Verdict]:
+    """Verdicts on epochs that everybody who judged them found good, and nothing else."""
+    spoiled = {verdict.epoch for verdict in last_words if verdict.heard != ("good",)}
+    return [verdict for verdict in last_words if verdict.epoch not in spoiled]
+
+
+def _improving(evidence: Evidence, limits: Thresholds) -> bool:
+    epochs = evidence.epochs
+    earlier = epochs[len(epochs) - 1 - max(1, math.ceil((len(epochs) - 1) / 3))].measures
+    here = epochs[-1].measures
+    if earlier is None or here is None:
+        return False
+    gain = difference(here.speaker_similarity, earlier.speaker_similarity)
+    if gain is not None:
+        return gain >= limits.similarity_improving
+    return (share(here.mel_distance, earlier.mel_distance) or 0.0) <= -limits.mel_improving
+
+
+def _starved(evidence: Evidence, limits: Thresholds) -> bool:
+    bound = evidence.sum_lr(evidence.last.epoch)
+    return bound.actual < limits.slow * bound.aim
+
+
+def similarity(item: EpochEvidence) -> float:
+    measured = item.measures.speaker_similarity if item.measures else None
+    return -math.inf if measured is None else measured
+
+
+def difference(here: float | None, base: float | None) -> float | None:
+    return None if here is None or base is None else here - base
+
+
+def share(here: float | None, base: float | None) -> float | None:
+    return None if here is None or not base else here / base - 1.0

@@ -1,0 +1,307 @@
+"""next: the proposal, its config diff, its command, and the child config it writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from finished_run import (
+    CONSTANT,
+    DECAY,
+    HOT,
+    KEY,
+    SETTLED,
+    TIMID,
+    Story,
+    make_run,
+    run_raw,
+    run_script,
+    workspace_in,
+    write_measures,
+)
+from tts_train.config import TrainConfig, load_train_config
+from tts_train.errors import ConfigError, InputUnusable, UsageError
+from tts_train.review import child as module
+from tts_train.review.evidence import measures_from, newest_render_key, read_evidence
+from tts_train.review.next import propose
+from tts_train.review.store import Store, database
+from tts_train.review.verdicts import Verdict
+from tts_train.workspace import Workspace, skill_root
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return workspace_in(tmp_path / "my work")
+
+
+def judge(workspace: Workspace, epoch: int, *heard: str, run: str = "demo") -> None:
+    with Store(database(workspace)) as store:
+        store.add_verdict(Verdict(run, epoch, "ann", heard))
+
+
+def child_of(workspace: Workspace, proposal: dict) -> TrainConfig:
+    return load_train_config(workspace.root / proposal["child"]["config"], workspace)
+
+
+LINEAR_LOW = Story(TIMID.similarity, TIMID.mel, TIMID.wer, {"lr": 1e-5, "schedule": {"shape": "linear"}})
+
+
+@pytest.mark.parametrize(
+    ("story", "heard", "move", "diff"),
+    [
+        (
+            DECAY,
+            "no-difference",
+            "remove-decay",
+            {"schedule.shape": ["linear", "constant"], "schedule.horizon_steps": [6, None]},
+        ),
+        (TIMID, "no-difference", "raise-lr", {"lr": [1e-5, 5e-5]}),
+        (LINEAR_LOW, "no-difference", "raise-lr", {"lr": [1e-5, 5e-5], "schedule.shape": ["linear", "constant"]}),
+        (CONSTANT, "no-difference", "raise-lr", {"lr": [5e-5, 1e-4]}),
+        (HOT, "mangled", "lower-lr-continue", {"lr": [3e-4, 5e-5]}),
+        (CONSTANT, "feature-missing", "train-more", {"parent.epoch": [None, 6], "parent.from_weights": [None, True]}),
+        (
+            CONSTANT,
+            "mangled",
+            "rewind",
+            {"lr": [5e-5, 1e-5], "parent.epoch": [None, 5], "parent.from_weights": [None, True]},
+        ),
+        (CONSTANT, "wrong-direction", "audit-data", {}),
+        (CONSTANT, "good", "ship", {}),
+    ],
+    ids=["decay", "timid", "both", "at-recipe", "hot", "feature", "mangled", "audit", "ship"],
+)
+def test_the_diff_of_each_move(workspace: Workspace, story: Story, heard: str, move: str, diff: dict):
+    make_run(workspace, "demo", story)
+    judge(workspace, 6, heard)
+    proposal = propose(workspace, "demo")
+    assert (proposal["move"], proposal["config_diff"]) == (move, diff)
+    assert proposal["basis"] == "verdicts"
+    assert json.loads(json.dumps(proposal)) == proposal
+
+
+def test_the_sums_of_the_decay_run_are_quoted(workspace: Workspace):
+    make_run(workspace, "demo", DECAY)
+    proposal = propose(workspace, "demo")
+    sums = proposal["sum_lr"]
+    assert sums["actual"] <= 0.06 * sums["without_decay"]
+    assert sums["without_decay"] == pytest.approx(sums["recipe"]) == pytest.approx(3.5e-3)
+    assert any(f"{sums['actual']:.2e}" in text and f"{sums['without_decay']:.2e}" in text for text in proposal["why"])
+
+
+def test_a_written_child_is_a_config_that_loads_with_its_lineage(workspace: Workspace):
+    make_run(workspace, "demo", DECAY)
+    judge(workspace, 6, "no-difference")
+    before = propose(workspace, "demo")
+    assert not (workspace.configs / "demo-remove-decay.yaml").exists()
+    proposal = propose(workspace, "demo", write=True)
+    child = child_of(workspace, proposal)
+    assert child.run == before["child"]["run"] == "demo-remove-decay"
+    assert child.schedule.shape == "constant"
+    assert child.parent is not None
+    assert child.parent.model_dump() == {"run": "demo", "epoch": 6, "move": "remove-decay", "from_weights": False}
+    assert child.lr == 5e-5
+    text = (workspace.configs / "demo-remove-decay.yaml").read_text()
+    assert text.splitlines()[0] == f"# {proposal['command']}"
+    words = shlex.split(proposal["command"])
+    assert words[1] == "train-local"
+    assert Path(words[2]) == workspace.configs / "demo-remove-decay.yaml"
+    with Store(database(workspace)) as store:
+        (move,) = store.moves("demo")
+    assert (move["move"], move["child_run"], move["basis"]) == ("remove-decay", "demo-remove-decay", "verdicts")
+
+
+def test_nothing_is_ever_overwritten(workspace: Workspace):
+    make_run(workspace, "demo", TIMID)
+    names = [propose(workspace, "demo", write=True)["child"]["run"] for _ in range(3)]
+    assert names == ["demo-raise-lr", "demo-raise-lr-2", "demo-raise-lr-3"]
+    make_run(workspace, "demo-raise-lr-4", TIMID)
+    assert propose(workspace, "demo")["child"]["run"] == "demo-raise-lr-5"
+    assert propose(workspace, "demo-raise-lr-4")["child"]["run"] == "demo-raise-lr-5"
+    long = "a" * 64
+    make_run(workspace, long, TIMID)
+    child = propose(workspace, long, write=True)["child"]["run"]
+    assert len(child) == 64
+    assert child.endswith("-raise-lr")
+
+
+def test_a_config_that_appears_meanwhile_is_kept(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
+    make_run(workspace, "demo", TIMID)
+    (workspace.configs / "taken.yaml").write_text("mine")
+    monkeypatch.setattr(module, "free_name", lambda *_: "taken")
+    with pytest.raises(ConfigError, match="exists"):
+        propose(workspace, "demo", write=True)
+    assert (workspace.configs / "taken.yaml").read_text() == "mine"
+    assert [path.name for path in workspace.configs.iterdir()] == ["taken.yaml"]
+
+
+@pytest.mark.parametrize("heard", ["wrong-direction", "good"])
+def test_moves_that_train_nothing_write_nothing(workspace: Workspace, heard: str):
+    make_run(workspace, "demo", CONSTANT)
+    judge(workspace, 6, heard)
+    with pytest.raises(UsageError, match="trains nothing"):
+        propose(workspace, "demo", write=True)
+    assert list(workspace.configs.iterdir()) == []
+
+
+def test_training_on_keeps_the_rate_and_begins_with_the_weights(workspace: Workspace):
+    make_run(workspace, "demo", Story(CONSTANT.similarity, CONSTANT.mel, CONSTANT.wer, DECAY.changes))
+    judge(workspace, 6, "feature-missing")
+    proposal = propose(workspace, "demo", write=True)
+    child = child_of(workspace, proposal)
+    assert child.lr == 5e-5
+    assert child.schedule.shape == "constant"
+    assert child.parent is not None
+    assert (child.parent.from_weights, child.parent.epoch) == (True, 6)
+    assert "from the weights of demo, epoch 6" in proposal["child"]["summary"]
+
+
+def test_too_few_steps_get_as_many_epochs_as_it_takes(workspace: Workspace):
+    make_run(workspace, "demo", CONSTANT, epochs=2)
+    judge(workspace, 2, "no-difference")
+    proposal = propose(workspace, "demo")
+    assert proposal["move"] == "add-epochs"
+    assert proposal["config_diff"]["epochs"] == [6, 9]
+    assert any("not finished" in text for text in proposal["why"])
+
+
+def test_an_endless_warm_up_is_shortened(workspace: Workspace):
+    story = Story(DECAY.similarity, DECAY.mel, DECAY.wer, {"lr": 5e-5, "schedule": {"warmup_steps": 400}})
+    make_run(workspace, "demo", story)
+    proposal = propose(workspace, "demo")
+    assert proposal["move"] == "raise-lr"
+    assert proposal["config_diff"] == {"schedule.warmup_steps": [400, 5]}
+
+
+def test_a_grandchild_that_begins_again_does_so_where_its_parent_began(workspace: Workspace):
+    make_run(workspace, "demo", CONSTANT)
+    parent = {"run": "demo", "epoch": 4, "move": "train-more", "from_weights": True}
+    make_run(workspace, "two", HOT, parent=parent)
+    proposal = propose(workspace, "two", write=True)
+    child = child_of(workspace, proposal)
+    assert proposal["move"] == "lower-lr-continue"
+    assert child.parent is not None
+    assert (child.parent.run, child.parent.epoch, child.parent.from_weights) == ("demo", 4, True)
+
+
+def test_what_ancestors_trained_counts(workspace: Workspace):
+    first = make_run(workspace, "demo", CONSTANT)
+    parent = {"run": "demo", "epoch": 4, "move": "train-more", "from_weights": True}
+    make_run(workspace, "two", TIMID, parent=parent)
+    evidence = read_evidence(workspace, "two")
+    inherited = first.epoch(4).info
+    assert evidence.inherited_steps == inherited["step"] == 48
+    assert evidence.sum_lr(6).actual == pytest.approx(7e-4 + inherited["sum_lr"])
+    assert evidence.sum_lr(6).recipe == pytest.approx((72 + 48 - 2) * 5e-5)
+    assert read_evidence(workspace, "demo").inherited_steps == 0
+
+
+def test_an_unconfirmed_candidate_asks_for_a_listener(workspace: Workspace):
+    make_run(workspace, "demo", SETTLED)
+    proposal = propose(workspace, "demo")
+    assert (proposal["move"], proposal["epoch"], proposal["confirmed"]) == ("ship", 4, False)
+    words = shlex.split(proposal["command"])
+    assert words[1:4] == ["verdict", "demo", "--epoch"]
+    assert words[4] == "4"
+    judge(workspace, 4, "good")
+    confirmed = propose(workspace, "demo")
+    assert confirmed["confirmed"]
+    assert shlex.split(confirmed["command"])[1:] == [
+        *("export", "demo", "voices", "--epoch", "4"),
+        *("--workspace", str(workspace.root)),
+    ]
+
+
+def test_the_command_can_be_typed_as_it_stands(workspace: Workspace, tmp_path: Path):
+    """With a space in the workspace's path, from another folder; inside the workspace it needs no --workspace."""
+    make_run(workspace, "demo", TIMID)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    proposal = run_script("next", "demo", "--workspace", workspace.root, cwd=elsewhere)
+    words = shlex.split(proposal["command"])
+    assert words[1:] == ["next", "demo", "--write", "--workspace", str(workspace.root)]
+    assert Path(words[0]) == skill_root() / "run.sh" or (Path(words[0]).name, Path(words[0]).is_file()) == (
+        "run.sh",
+        True,
+    )
+    result = run_script("next", *words[2:], cwd=elsewhere)
+    assert result["child"]["written"]
+    assert (elsewhere / shlex.split(result["command"])[2]).is_file()
+    inside = run_script("next", "demo", cwd=workspace.configs)
+    assert shlex.split(inside["command"])[1:] == ["next", "demo", "--write"]
+
+
+def test_neither_measured_nor_judged_is_no_ground_for_a_move(workspace: Workspace):
+    make_run(workspace, "demo", CONSTANT, measured=False)
+    with pytest.raises(InputUnusable, match="neither measured nor judged") as refused:
+        propose(workspace, "demo")
+    assert "probe demo" in refused.value.hint
+    judge(workspace, 0, "good")
+    with pytest.raises(InputUnusable):
+        propose(workspace, "demo")
+    judge(workspace, 6, "no-difference")
+    assert propose(workspace, "demo")["basis"] == "verdicts"
+
+
+def test_a_run_without_epochs_is_named_as_such(workspace: Workspace):
+    make_run(workspace, "demo", CONSTANT, epochs=0, measured=False)
+    error = run_script("next", "demo", "--workspace", workspace.root, code=65)
+    assert "no epoch yet" in error["message"]
+    assert "one of: demo" in run_script("next", "dem", "--workspace", workspace.root, code=65)["hint"]
+
+
+def test_verdicts_on_epochs_that_are_gone_do_not_count(workspace: Workspace):
+    make_run(workspace, "demo", SETTLED)
+    judge(workspace, 9, "mangled")
+    assert propose(workspace, "demo")["basis"] == "evidence"
+
+
+def test_the_command_for_people_and_for_programs(workspace: Workspace):
+    make_run(workspace, "demo", HOT)
+    result = run_script("next", "demo", "--workspace", workspace.root)
+    assert result["move"] == "lower-lr-continue"
+    assert set(result) >= {"why", "basis", "config_diff", "command", "sum_lr", "would_change_its_mind", "confirmed"}
+    script = str(skill_root() / "scripts/next.py")
+    human = run_raw([sys.executable, script, "demo", "--human", "--workspace", str(workspace.root)])
+    assert human.stdout.startswith("demo: lower-lr-continue (epoch 0, from evidence)")
+    assert "lr: 0.0003 → 5e-05" in human.stdout
+
+
+def test_the_reader_of_measures_takes_what_is_there():
+    measures = measures_from(
+        {
+            "wer": 0.1,
+            "target_wer": None,
+            "speaker_similarity": float("nan"),
+            "gates": [{"name": "wer", "passed": False, "detail": "WER 10 %"}, {"name": "runaway", "passed": True}],
+            "contrasts": {
+                "foot_strut": {"distance": 1.5, "low": 1.0, "high": None},
+                "bath_palm": {"why": "not measured"},
+            },
+            "unknown": [],
+        }
+    )
+    assert (measures.wer, measures.target_wer, measures.speaker_similarity) == (0.1, None, None)
+    assert measures.failed_gates == {"wer"}
+    assert measures.gates["wer"].detail == "WER 10 %"
+    assert measures.contrasts["foot_strut"].distance == 1.5
+    assert set(measures.contrasts) == {"foot_strut"}
+    assert measures_from({"gates": {"wer": {"passed": False}, "pace": True}}).failed_gates == {"wer"}
+    assert measures_from({}).wer is None
+
+
+def test_only_the_newest_render_key_is_read(workspace: Workspace):
+    run = make_run(workspace, "demo", SETTLED)
+    old = run.path / "renders" / "old"
+    (run.path / "renders" / KEY).rename(old)
+    for path in (old, *old.rglob("*")):
+        os.utime(path, (1, 1))
+    write_measures(run, 6, HOT)
+    assert newest_render_key(run.path) == KEY
+    evidence = read_evidence(workspace, "demo")
+    assert [item.epoch for item in evidence.epochs if item.measures] == [6]
