@@ -19,6 +19,7 @@ import torch.utils.tensorboard.writer
 from toy import ToyTask, toy_config
 from tts_train.files import sha256_file
 from tts_train.training import loop
+from tts_train.training.metrics import read_metrics
 from tts_train.training.run import RunFolder
 
 pytestmark = pytest.mark.faults
@@ -51,7 +52,7 @@ def in_child(work: Callable[[], object], crash_at: int | None = None) -> tuple[i
             work()
             tell(write, str(made).encode())
             os._exit(0)
-        except BaseException:
+        except BaseException:  # noqa: BLE001  the fork must not fall back into pytest
             os._exit(1)
     os.close(write)
     status = os.waitpid(pid, 0)[1]
@@ -83,6 +84,8 @@ def test_a_kill_at_any_io_call_changes_nothing(tmp_path: Path) -> None:
         status, _ = in_child(lambda folder=folder: train(folder))
         assert status == 0, f"the run could not resume after a kill at I/O call {point}"
         assert digests(folder) == expected, f"a kill at I/O call {point} changed the weights"
+        steps = [row["step"] for row in read_metrics(folder / "metrics.jsonl", "step")]
+        assert steps == list(range(1, 13)), f"a kill at I/O call {point} left steps {steps} in metrics.jsonl"
         leftovers = [path.name for path in folder.rglob(".tmp-*")]
         assert leftovers == [], f"a kill at I/O call {point} left {leftovers} behind"
     print(f"killed at {len(points)} of {calls} I/O calls")

@@ -71,9 +71,11 @@ def test_a_stopped_run_resumes_to_identical_weights(whole: RunFolder, tmp_path: 
 def test_more_epochs_continue_a_finished_run(whole: RunFolder, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "toy")
     loop.train(ToyTask(), toy_config(epochs=2), run)
-    result = loop.train(ToyTask(), toy_config(epochs=3), run)
+    task = ToyTask()
+    result = loop.train(task, toy_config(epochs=3), run)
 
     assert result["trained"] == [3]
+    assert task.restored == task.state()
     assert weights(run, 3) == weights(whole, 3)
 
 

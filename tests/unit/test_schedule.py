@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tts_train.config import Schedule
@@ -22,7 +24,7 @@ def test_decay_reaches_nothing_at_the_horizon_and_stays(shape: str) -> None:
 
     assert falling[59] < 0.03
     assert falling[60:] == [0.0] * 40
-    assert all(a >= b for a, b in zip(falling[10:], falling[11:], strict=False))
+    assert all(a >= b for a, b in pairwise(falling[10:]))
 
 
 def test_a_null_horizon_is_the_last_step() -> None:
@@ -34,9 +36,7 @@ def test_a_null_horizon_is_the_last_step() -> None:
 
 def test_a_horizon_in_the_wrong_unit_leaves_almost_nothing() -> None:
     """Six epochs read as six steps: the sum of rates tells it, the loss does not."""
-    wrong = sum_lr(
-        150, peak=5e-5, schedule=Schedule(shape="linear", warmup_steps=5, horizon_steps=6), total_steps=150
-    )
+    wrong = sum_lr(150, peak=5e-5, schedule=Schedule(shape="linear", warmup_steps=5, horizon_steps=6), total_steps=150)
     right = sum_lr(150, peak=5e-5, schedule=Schedule(), total_steps=150)
 
     assert wrong / right < 0.05

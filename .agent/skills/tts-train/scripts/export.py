@@ -7,12 +7,8 @@ from typing import Any
 
 import click
 
-from tts_train import jobs
-from tts_train.backends import backend
 from tts_train.output import run_command, workspace_option
-from tts_train.training.run import RunFolder
-from tts_train.work.speak import chosen_epoch
-from tts_train.work.targets import run_of
+from tts_train.work import speak
 from tts_train.workspace import Workspace
 
 
@@ -22,7 +18,7 @@ from tts_train.workspace import Workspace
 @click.option("--epoch", type=click.IntRange(min=1), help="Published epoch [default: the last].")
 @workspace_option
 def main(target: str, out: Path, epoch: int | None, workspace: str | None) -> dict[str, Any]:
-    """Write an epoch of TARGET (a run or its config) into the folder OUT; piper: voice.onnx and voice.onnx.json.
+    """Write an epoch of TARGET (a run or its config) into the folder OUT; piper: RUN.onnx and RUN.onnx.json.
 
     The written file is run once through its own runtime and compared with the trained weights.
 
@@ -30,16 +26,7 @@ def main(target: str, out: Path, epoch: int | None, workspace: str | None) -> di
     Example: run.sh export demo-constant voices --epoch 4
     Exit codes: 0 done · 2 usage · 65 no such run · 69 package missing · 74 disk
     """
-    place = Workspace.find(workspace)
-    run = RunFolder(run_of(target, place))
-    chosen = chosen_epoch(run, epoch)
-    arguments = {
-        "workspace": str(place.root),
-        "run": run.name,
-        "epoch": chosen.number,
-        "out": str(out.resolve()),
-    }
-    return jobs.call(backend(run.config().backend).environment, "tts_train.work.speak:export", arguments)
+    return speak.export(Workspace.find(workspace), target, out, epoch=epoch)
 
 
 if __name__ == "__main__":

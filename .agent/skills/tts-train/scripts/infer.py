@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tts_train import jobs
-from tts_train.backends import backend
-from tts_train.errors import UsageError
 from tts_train.output import run_command, workspace_option
-from tts_train.training.run import RunFolder
-from tts_train.work.speak import chosen_epoch
-from tts_train.work.targets import run_of
+from tts_train.work import speak
 from tts_train.workspace import Workspace
 
 
@@ -22,9 +16,7 @@ from tts_train.workspace import Workspace
 @click.argument("target")
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--text", help="What to say.")
-@click.option(
-    "--text-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="UTF-8 text to say."
-)
+@click.option("--text-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="UTF-8 text to say.")
 @click.option(
     "--epoch",
     type=click.IntRange(min=0),
@@ -50,31 +42,10 @@ def main(
     Exit codes: 0 done · 2 usage · 65 no such run · 69 package missing · 74 disk · 78 bad config
     """
     if (text is None) == (text_file is None):
-        raise UsageError("give either --text or --text-file", hint="run.sh infer --help")
-    words = text if text is not None else Path(str(text_file)).read_text(encoding="utf-8")
-    if not words.strip():
-        raise UsageError("there is nothing to say", hint="give a text with words in it")
-    if out.suffix.lower() not in (".wav", ".flac"):
-        raise UsageError(f"{out}: audio is written as .wav or .flac", hint="change the file's ending")
-    try:
-        knobs = json.loads(setting)
-    except json.JSONDecodeError as error:
-        raise UsageError(
-            f"--setting is not JSON: {error}", hint="""for example --setting '{"length_scale": 1.1}'"""
-        ) from error
-    place = Workspace.find(workspace)
-    run = RunFolder(run_of(target, place))
-    chosen = chosen_epoch(run, epoch)
-    arguments = {
-        "workspace": str(place.root),
-        "run": run.name,
-        "epoch": chosen.number,
-        "text": words,
-        "seed": seed,
-    }
-    environment = backend(run.config().backend).environment
-    return jobs.call(
-        environment, "tts_train.work.speak:speak", {**arguments, "out": str(out.resolve()), "setting": knobs}
+        raise click.UsageError("give either --text or --text-file")
+    words = text if text_file is None else text_file.read_text(encoding="utf-8")
+    return speak.infer(
+        Workspace.find(workspace), target, out, text=words or "", epoch=epoch, seed=seed, setting=setting
     )
 
 

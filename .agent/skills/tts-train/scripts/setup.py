@@ -19,7 +19,7 @@ def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("run.sh setup", description=__doc__, epilog=EPILOG, formatter_class=raw)
     parser.add_argument("environments", nargs="*", metavar="ENV", help="core, skill, project (all by default), dev")
-    parser.add_argument("--status", action="store_true", help="only say how they are")
+    parser.add_argument("--status", "--dry-run", action="store_true", help="only say how they are and how large")
     parser.add_argument("--background", action="store_true", help="go on without the caller")
     gpl = "with or without GPL packages; kept for later set-ups [default: with]"
     parser.add_argument("--gpl", action=argparse.BooleanOptionalAction, help=gpl)

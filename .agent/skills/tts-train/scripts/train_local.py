@@ -33,7 +33,7 @@ def main(config: Path, dry_run: bool, workspace: str | None) -> dict[str, Any]:
         return planned
     if planned["done"]:
         return {**planned, "nothing_left_to_do": True, "next": f"run.sh next {planned['run']}"}
-    jobs.replace(
+    return jobs.replace(
         planned["environment"],
         "train-local",
         "tts_train.work.train:train",

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SUFFIXES = {".wav": "WAV", ".flac": "FLAC"}
+"""What is written, by the file's ending."""
+
 LENGTH_TOLERANCE = 0.01
 """A decoded length may differ from the container's by this share (and by half a second) before it counts as torn."""
 
@@ -159,9 +162,9 @@ def write_audio(path: Path, audio: Audio) -> None:
     import numpy as np
     import soundfile
 
-    kind = {".wav": "WAV", ".flac": "FLAC"}.get(path.suffix.lower())
+    kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
-        raise InputUnusable(f"{path}: audio is written as .wav or .flac", hint="change the file's ending")
+        raise InputUnusable(f"{path}: audio is written as {' or '.join(SUFFIXES)}", hint="change the file's ending")
     pcm = np.round(np.clip(audio.samples, -1.0, 1.0) * 32767.0).astype(np.int16)
     buffer = io.BytesIO()
     soundfile.write(buffer, pcm, audio.rate, format=kind, subtype="PCM_16")

@@ -67,6 +67,7 @@ def run_command(command: click.Command, arguments: list[str] | None = None) -> N
     given = list(sys.argv[1:] if arguments is None else arguments)
     human = "--human" in given
     name = command.name or "tts-train"
+    _tell_of_human(command)
     if any(flag in given for flag in ("--help", "-h")):
         command.main(args=given, prog_name=f"run.sh {name}")
     with guarded_stdout() as stdout:
@@ -98,6 +99,13 @@ def answer_of(name: str, work: Callable[[], Mapping[str, Any]]) -> tuple[dict[st
             f"{type(error).__name__}: {error}", hint="this is a bug of tts-train; the traceback is on stderr"
         )
         return _failure(name, bug), bug.exit_code
+
+
+def _tell_of_human(command: click.Command) -> None:
+    text = "Print text for people instead of JSON."
+    command.params.append(click.Option(["--human"], is_flag=True, expose_value=False, help=text))
+    for subcommand in command.commands.values() if isinstance(command, click.Group) else ():
+        _tell_of_human(subcommand)
 
 
 def _answer(

@@ -1,4 +1,4 @@
-"""Entry of a worker process: `worker.py COMMAND MODULE:FUNCTION`, JSON arguments on stdin, one JSON object on stdout."""
+"""Entry of a worker: `worker.py COMMAND MODULE:FUNCTION`, JSON arguments on stdin, one JSON object on stdout."""
 
 from __future__ import annotations
 

@@ -123,9 +123,7 @@ def _dataset(workspace: Workspace, source: Path, timings: _Timings) -> dict[str,
         )
     progress("station 2/4: align its words")
     with timings.measure("align"):
-        aligned = jobs.command(
-            "project", "align", str(manifest), str(folder / "train_aligned.jsonl"), str(folder)
-        )
+        aligned = jobs.command("project", "align", str(manifest), str(folder / "train_aligned.jsonl"), str(folder))
         heard = jobs.call(
             "project",
             "tts_train.work.checks:manifest_wer",
@@ -223,9 +221,12 @@ def _next_thing(workspace: Workspace, runs: dict[str, Any]) -> list[str]:
 def _text(result: dict[str, Any]) -> str:
     dataset = result["dataset"]
     rejected = ", ".join(f"{count} {reason}" for reason, count in dataset["rejected"].items()) or "none"
-    lines = [
+    built = (
         f"dataset: {dataset['clips']} clips, {dataset['audio_seconds']:.0f} s; rejected: {rejected}; "
-        f"WER against the book's text {dataset['wer']:.1%}",
+        f"WER against the book's text {dataset['wer']:.1%}"
+    )
+    lines = [
+        built,
         "seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in result["timings_seconds"].items()),
     ]
     for name, run in result["runs"].items():

@@ -88,10 +88,10 @@ def _findings(facts: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _text(facts: dict[str, Any]) -> str:
-    lines = [
+    machine = (
         f"{facts['cores']} cores ({facts['cpu_level']}), {facts['memory_gigabytes']} GB memory, "
         f"{facts['disk_free_gigabytes']} GB free, GPUs: {', '.join(facts['gpus']) or 'none'}"
-    ]
-    lines += [f"{item['name']:8} {item['state']:10} {item['about']}" for item in facts["environments"]]
+    )
+    lines = [machine, *(f"{item['name']:8} {item['state']:10} {item['about']}" for item in facts["environments"])]
     lines += [f"- {finding['what']}. Try: {finding['try']}" for finding in facts["findings"]]
     return "\n".join(lines)

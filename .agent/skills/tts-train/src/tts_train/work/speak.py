@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
-from tts_train import __version__
-from tts_train.audio import write_audio
+from tts_train import __version__, jobs
+from tts_train.audio import SUFFIXES, write_audio
 from tts_train.backends import backend
 from tts_train.errors import UsageError
 from tts_train.files import sha256_file, write_json
 from tts_train.training.run import Epoch, RunFolder
+from tts_train.work.targets import run_of
 from tts_train.workspace import Workspace
 
 
@@ -23,6 +25,40 @@ def chosen_epoch(run: RunFolder, number: int | None) -> Epoch:
     if not published:
         raise UsageError(f"run '{run.name}' has published no epoch yet", hint="give --epoch 0 for the untouched base")
     return published[-1]
+
+
+def infer(
+    workspace: Workspace, target: str, out: Path, *, text: str, epoch: int | None, seed: int, setting: str
+) -> dict[str, Any]:
+    """Speak with a run (or its config) in the environment of its backend.
+
+    `setting` is a JSON object of backend knobs. Raises UsageError before any environment is entered.
+    """
+    if not text.strip():
+        raise UsageError("there is nothing to say", hint="give a text with words in it")
+    if out.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{out}: audio is written as {' or '.join(SUFFIXES)}", hint="change the file's ending")
+    try:
+        knobs = json.loads(setting)
+    except json.JSONDecodeError as error:
+        example = """--setting '{"length_scale": 1.1}'"""
+        raise UsageError(f"--setting is not JSON: {error}", hint=example) from error
+    return _in_backend(workspace, target, epoch, "speak", out=out, text=text, seed=seed, setting=knobs)
+
+
+def export(workspace: Workspace, target: str, out: Path, *, epoch: int | None) -> dict[str, Any]:
+    """Write an epoch of a run (or its config) as the voice files its family's own programs read."""
+    return _in_backend(workspace, target, epoch, "export_epoch", out=out)
+
+
+def _in_backend(
+    workspace: Workspace, target: str, epoch: int | None, work: str, *, out: Path, **arguments: Any
+) -> dict[str, Any]:
+    run = RunFolder(run_of(target, workspace))
+    chosen = chosen_epoch(run, epoch)
+    place = {"workspace": str(workspace.root), "run": run.name, "epoch": chosen.number, "out": str(out.resolve())}
+    environment = backend(run.config().backend).environment
+    return jobs.call(environment, f"tts_train.work.speak:{work}", {**place, **arguments})
 
 
 def speak(
@@ -61,7 +97,7 @@ def speak(
     }
 
 
-def export(workspace: str, run: str, epoch: int | None, out: str) -> dict[str, Any]:
+def export_epoch(workspace: str, run: str, epoch: int | None, out: str) -> dict[str, Any]:
     """Write an epoch as the voice files its family's own programs read (worker entry)."""
     place = Workspace(Path(workspace))
     folder = RunFolder(place.run(run))
