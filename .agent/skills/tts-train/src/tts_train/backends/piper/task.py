@@ -1,0 +1,167 @@
+"""Training a Piper voice by aligned regression, as a `Task` for the loop."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from tts_train.backends.piper import PACKAGED, examples, losses, model, onnx_voice, parity, weights
+from tts_train.backends.piper.phonemes import Phonemizer, require_phonemizer
+from tts_train.errors import InputUnusable
+from tts_train.files import sha256_json
+
+if TYPE_CHECKING:
+    from tts_train.backends.piper.examples import Example
+    from tts_train.clip import Clip
+    from tts_train.config import TrainConfig
+    from tts_train.workspace import Workspace
+
+Batch = tuple[int, ...]
+"""Numbers of examples."""
+
+BETAS = (0.8, 0.99)
+"""Adam's, as VITS is trained."""
+
+_BUCKET = 8
+"""Batches per bucket of clips of like length: padding is work for nothing."""
+
+
+class Objective(nn.Module):
+    """The voice with its losses: batch of example numbers → weighted terms."""
+
+    def __init__(
+        self, voice: model.PiperVits, corpus: Sequence[Example], rate: int, noise: float, segment: int
+    ) -> None:
+        super().__init__()
+        self.voice = voice
+        self.spectral = losses.SpectralLoss(rate)
+        self.trains_duration = True
+        self._noise, self._segment, self._hop = noise, segment, voice.sizes.hop
+        self._ids = [torch.tensor(example.ids) for example in corpus]
+        self._durations = [torch.tensor(example.durations) for example in corpus]
+        self._samples = [torch.from_numpy(example.samples) for example in corpus]
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """One random window per clip. Draws from torch's global generator: the windows, then the prior's noise."""
+        device = next(self.parameters()).device
+        ids = pad_sequence([self._ids[index] for index in batch], batch_first=True).to(device)
+        durations = pad_sequence([self._durations[index] for index in batch], batch_first=True).to(device)
+        lengths = torch.tensor([len(self._ids[index]) for index in batch], device=device)
+        first = self._windows(durations.sum(1))
+        encoded = self.voice.encode(ids, lengths)
+        latent = self.voice.frames(encoded, durations, self._noise, (first, self._segment))
+        terms = self.spectral(self.voice.decode(latent), self._target(batch, first).to(device))
+        if self.trains_duration:
+            predicted = self.voice.log_durations(encoded)
+            terms["duration"] = losses.duration_loss(predicted, durations, encoded.mask.squeeze(1))
+        return dict(terms)
+
+    def _windows(self, totals: Tensor) -> Tensor:
+        """A first frame per clip, every place alike."""
+        choices = totals - self._segment + 1
+        return (torch.rand(len(totals)).to(totals.device) * choices).long().clamp(max=choices - 1)
+
+    def _target(self, batch: Batch, first: Tensor) -> Tensor:
+        length = self._segment * self._hop
+        starts = (first * self._hop).tolist()
+        return torch.stack(
+            [self._samples[index][start : start + length] for index, start in zip(batch, starts, strict=True)]
+        )
+
+
+@dataclass
+class PiperTask:
+    """Implements `backends.Task`."""
+
+    module: Objective
+    corpus: tuple[Example, ...]
+    base_sha256: str
+    batch_size: int
+    parts: tuple[str, ...]
+    report: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.module.trains_duration = "duration" in self.parts
+        for name, part in self.module.voice.named_children():
+            part.requires_grad_(name in self.parts)
+
+    @property
+    def trainable_parameters(self) -> int:
+        return sum(weight.numel() for weight in self.module.parameters() if weight.requires_grad)
+
+    def batches(self, epoch: int, seed: int) -> list[Batch]:
+        """Every clip once; clips of like length share a batch, the order is shuffled anew each epoch."""
+        shuffle = random.Random(f"{seed}/{epoch}")  # noqa: S311 (not a secret)
+        order = list(range(len(self.corpus)))
+        shuffle.shuffle(order)
+        size = self.batch_size
+        batches: list[Batch] = []
+        for start in range(0, len(order), size * _BUCKET):
+            bucket = sorted(order[start : start + size * _BUCKET], key=lambda index: len(self.corpus[index].ids))
+            batches += [tuple(bucket[place : place + size]) for place in range(0, len(bucket), size)]
+        shuffle.shuffle(batches)
+        return batches
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """One group per trained part, in the order of the model."""
+        return [
+            {"name": name, "params": list(part.parameters()), "betas": BETAS}
+            for name, part in self.module.voice.named_children()
+            if name in self.parts
+        ]
+
+    def export(self, folder: Path) -> None:
+        weights.save(self.module.voice, folder, self.base_sha256)
+
+    def load_weights(self, folder: Path) -> None:
+        self.module.voice.load(weights.load(folder, self.base_sha256))
+
+    def state(self) -> dict[str, Any]:
+        return {"corpus_sha256": self._fingerprint()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        if state.get("corpus_sha256") != self._fingerprint():
+            raise InputUnusable(
+                "the clips or their durations are no longer those this run began with",
+                hint="restore the dataset, or train a new run from this one's last epoch",
+            )
+
+    def _fingerprint(self) -> str:
+        return sha256_json([[example.id, example.key, example.ids, example.durations] for example in self.corpus])
+
+
+def load(config: TrainConfig, clips: Sequence[Clip], workspace: Workspace) -> PiperTask:
+    """Read the base, prove that torch speaks it, align every clip.
+
+    Raises Unavailable (before any work) without the phonemizer, ConfigError for a base that cannot be hosted,
+    InputUnusable when no clip can be trained on.
+    """
+    require_phonemizer()
+    torch.set_num_threads(config.threads)
+    base = config.base if config.base == PACKAGED else str(workspace.path(config.base))
+    voice = onnx_voice.read(base)
+    generator = model.build(voice.architecture, voice.weights)
+    manifest = workspace.path(config.dataset)
+    cache = manifest.parent / "parts" / "piper"
+    proven = parity.require(voice, generator, cache)
+    aligner = examples.Aligner(generator, Phonemizer(voice.settings), voice, cache, config.piper.segment_frames)
+    corpus = aligner.corpus(clips, manifest)
+    module = Objective(generator, corpus.examples, voice.rate, config.piper.noise, config.piper.segment_frames)
+    report = {
+        "base": {"file": voice.file.name, "sha256": voice.sha256},
+        "parity": proven.as_json(),
+        "clips": len(corpus.examples),
+        "audio_seconds": round(sum(len(example.samples) for example in corpus.examples) / voice.rate, 2),
+        "gain": corpus.gain,
+        "rejected": dict(Counter(rejected.reason for rejected in corpus.rejected)),
+        "rejections": [rejected.as_json() for rejected in corpus.rejected],
+    }
+    return PiperTask(module, corpus.examples, voice.sha256, config.batch_size, tuple(config.piper.train), report)
