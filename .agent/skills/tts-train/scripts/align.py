@@ -1,0 +1,49 @@
+"""align: where each word of a dataset is spoken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tts_train.errors import UsageError
+from tts_train.output import run_command
+
+
+@click.command("align")
+@click.argument("manifest", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.argument("dataset", type=click.Path(path_type=Path, file_okay=False), required=False)
+@click.option(
+    "--aligner",
+    type=click.Choice(["auto", "pocketsphinx", "whisperx"]),
+    default="auto",
+    show_default=True,
+    help="auto: whisperx when --model is given, else pocketsphinx (English, offline).",
+)
+@click.option("--model", help="wav2vec2 CTC model for whisperx: folder or name.")
+@click.option(
+    "--max-rejected", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of the seconds."
+)
+@click.option("--dry-run", is_flag=True, help="Say what there is to do and which aligner would do it.")
+def main(manifest: Path, out: Path | None, dataset: Path | None, **given: Any) -> dict[str, Any]:
+    """Find each word of MANIFEST in its clip; writes OUT [default: train_aligned.jsonl beside it].
+
+    DATASET is the dataset's folder; it is MANIFEST's own, and naming it is optional. Clips whose text does not fit
+    their audio go to rejections.jsonl. Numbers are aligned as words; the text itself stays as it is.
+
+    \b
+    Example: run.sh align datasets/ann/train_manifest.jsonl
+             run.sh align datasets/ann/train_manifest.jsonl --model models/wav2vec2-de
+    Exit codes: 0 done · 2 usage · 65 too much rejected (all is kept) · 69 no aligner for it · 75 busy · 78 manifest
+    """
+    from tts_train.align import align_manifest
+
+    if dataset is not None and dataset.resolve() != manifest.resolve().parent:
+        raise UsageError(f"{manifest} is not in {dataset}", hint="DATASET is the manifest's own folder; leave it out")
+    return align_manifest(manifest, out, **given)
+
+
+if __name__ == "__main__":
+    run_command(main)

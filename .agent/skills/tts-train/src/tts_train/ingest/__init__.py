@@ -1,0 +1,1 @@
+"""Building a dataset from a book or from transcribed clips."""

@@ -1,0 +1,52 @@
+"""The numbers that shape a dataset made from a book."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tts_train.errors import UsageError
+from tts_train.ingest.merge import MergeRule
+from tts_train.ingest.speech import SpeechOptions
+from tts_train.ingest.transcribe import Guards
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """Every number that shapes the dataset; a change makes the parts again."""
+
+    rule: MergeRule = field(default_factory=MergeRule)
+    speech: SpeechOptions = field(default_factory=SpeechOptions)
+    guards: Guards = field(default_factory=Guards)
+    min_seconds: float = 1.0
+    max_seconds: float = 15.0
+    max_clipped_ratio: float = 0.001
+    beam: int = 5
+    compute_type: str = "int8"
+    part_seconds: float = 120.0
+
+
+def book_options(
+    *,
+    max_gap: float,
+    target_min: float,
+    target_max: float,
+    min_sec: float,
+    max_sec: float,
+    vad_threshold: float,
+    beam: int,
+    compute_type: str,
+) -> IngestOptions:
+    """Options from the command line. Raises UsageError when they contradict each other."""
+    if not 0 < target_min <= target_max <= max_sec or not 0 < min_sec <= max_sec or max_gap < 0:
+        raise UsageError(
+            f"lengths contradict: min {min_sec}, target {target_min} to {target_max}, max {max_sec}, gap {max_gap}",
+            hint="0 < --target-min <= --target-max <= --max-sec, 0 < --min-sec <= --max-sec, --max-gap >= 0",
+        )
+    return IngestOptions(
+        rule=MergeRule(max_gap, target_min, target_max),
+        speech=SpeechOptions(threshold=vad_threshold, release=max(0.01, vad_threshold - 0.15)),
+        min_seconds=min_sec,
+        max_seconds=max_sec,
+        beam=beam,
+        compute_type=compute_type,
+    )

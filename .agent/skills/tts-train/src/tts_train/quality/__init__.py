@@ -1,0 +1,1 @@
+"""Measures of speech: words recognised, speaker, spectrum, pace and levels."""

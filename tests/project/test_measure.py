@@ -1,0 +1,245 @@
+"""Measuring real speech: the target's own readings stand in for an epoch that has arrived, changed ones for others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tts_train.audio import Audio, read_audio, write_audio
+from tts_train.backends import backend
+from tts_train.config import TrainConfig
+from tts_train.errors import ConfigError, InputUnusable
+from tts_train.files import read_json, sha256_file, write_json, write_jsonl, write_synced
+from tts_train.probe.keys import render_key, write_key
+from tts_train.probe.measure import measure_run
+from tts_train.probe.probe import load_probe
+from tts_train.probe.readings import Instruments
+from tts_train.probe.render import render_folder
+from tts_train.training.run import RunFolder
+from tts_train.workspace import Workspace
+
+HELDOUT = Path(__file__).parents[2] / "datasets/demo/heldout"
+ITEMS = ("pairs-cow", "pairs-boot")
+BASE, ARRIVED, GARBLED = 0, 1, 2
+HIGHER = 1.25
+
+
+@dataclass(frozen=True)
+class Case:
+    workspace: Workspace
+    run: RunFolder
+    probe: Path
+    target: Path
+    key: str
+
+    def measure(self, epochs: list[int] | None = None, target: Path | None = None) -> dict[str, Any]:
+        chosen = [ARRIVED, GARBLED] if epochs is None else epochs
+        aim = str(target or self.target)
+        return measure_run(str(self.workspace.root), "r", self.key, chosen, aim, str(self.probe))
+
+    def record(self, epoch: int) -> dict[str, Any]:
+        return read_json(render_folder(self.run, self.key, epoch) / "measures.json")
+
+
+def _other_voice(audio: Audio) -> Audio:
+    """The same words a quarter higher and faster: another vocal tract."""
+    places = np.arange(0, len(audio.samples) - 1, HIGHER)
+    return Audio(np.interp(places, np.arange(len(audio.samples)), audio.samples).astype(np.float32), audio.rate)
+
+
+def _texts() -> dict[str, str]:
+    shipped = load_probe(HELDOUT.parents[2] / "configs/probes/northern-english.yaml")
+    return {name: shipped.texts[name] for name in ITEMS}
+
+
+def _probe(texts: Mapping[str, str], more: str = "") -> str:
+    items = "".join(f"  - {{id: {name}, text: {text!r}}}\n" for name, text in texts.items())
+    return (
+        f"name: small\nlanguage: en\nitems:\n{items}markers:\n"
+        "  - {set: FOOT, words: [stood, could, foot]}\n  - {set: STRUT, words: [cud, stud]}\n"
+        "  - {set: TRAP, words: [and], role: control}\n"
+        f"contrasts: [{{name: foot_strut, sets: [FOOT, STRUT], expected: smaller}}]\n{more}"
+    )
+
+
+def _write_render(case: Case, epoch: int, speak: Callable[[str], Audio]) -> None:
+    folder = render_folder(case.run, case.key, epoch)
+    items = []
+    for name in ITEMS:
+        audio = speak(name)
+        write_audio(folder / f"{name}.wav", audio)
+        items.append(
+            {
+                "id": name,
+                "seed": 0,
+                "file": f"{name}.wav",
+                "audio_seconds": audio.seconds,
+                "rate": audio.rate,
+                "stopped_by": "end",
+                "sha256": sha256_file(folder / f"{name}.wav"),
+            }
+        )
+    weights = case.run.epoch(epoch).weights_sha256
+    write_json(folder / "render.json", {"epoch": epoch, "weights_sha256": weights, "items": items})
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    root = tmp_path_factory.mktemp("workspace")
+    workspace = Workspace(root)
+    run = RunFolder(workspace.runs / "r")
+    config = {"voice": "v", "run": "r", "backend": "piper", "dataset": "none", "epochs": 2, "lr": 1e-5, "threads": 1}
+    run.start(TrainConfig.model_validate(config), {})
+    for number in (ARRIVED, GARBLED):
+        info = {"epoch": number, "step": number, "sum_lr": 0.0, "drift": 0.0}
+        run.publish(number, lambda place: write_synced(place / "weights.safetensors", b"w"), info)
+    probe = root / "probe.yaml"
+    probe.write_text(_probe(_texts()), encoding="utf-8")
+    key = render_key(load_probe(probe), backend("piper"), 1)
+    write_key(run.path / "renders" / key.name, key)
+    made = Case(workspace, run, probe, HELDOUT / "manifest.jsonl", key.name)
+    clips = {name: read_audio(HELDOUT / f"{name}.flac") for name in ITEMS}
+    swapped = dict(zip(ITEMS, reversed(ITEMS), strict=True))
+    _write_render(made, BASE, lambda name: _other_voice(clips[name]))
+    _write_render(made, ARRIVED, lambda name: clips[name])
+    _write_render(made, GARBLED, lambda name: clips[swapped[name]])
+    return made
+
+
+@pytest.fixture(scope="module")
+def result(case: Case) -> dict[str, Any]:
+    return case.measure()
+
+
+def test_the_target_s_own_clips_measure_as_the_target(result: dict[str, Any]) -> None:
+    target, arrived = result["target"], result["epochs"][ARRIVED]
+    assert arrived["speaker_similarity"] == pytest.approx(target["speaker_similarity"], abs=0.002)
+    assert arrived["speaker_similarity"] > 0.85
+    assert arrived["mel_distance"] == pytest.approx(0, abs=0.02)
+    assert arrived["wer"] == target["wer"] == arrived["target_wer"]
+    assert arrived["duration_ratio"] == pytest.approx(1, abs=0.001)
+    assert arrived["pace"] == pytest.approx(target["pace"], rel=0.01)
+    assert all(gate["passed"] for gate in arrived["gates"])
+
+
+def test_another_voice_is_further_away_in_every_measure(result: dict[str, Any]) -> None:
+    base, arrived = result["epochs"][BASE], result["epochs"][ARRIVED]
+    assert base["speaker_similarity"] < arrived["speaker_similarity"] - 0.1
+    assert base["mel_distance"] > arrived["mel_distance"] + 1
+    assert base["pace"] == pytest.approx(HIGHER * arrived["pace"], rel=0.06)
+    assert base["duration_ratio"] == pytest.approx(1 / HIGHER, abs=0.01)
+
+
+def test_formants_follow_the_vocal_tract(case: Case, result: dict[str, Any]) -> None:
+    """Played faster, every formant rises by the same factor: a known answer for aligner, intervals and tracker."""
+    assert result["epochs"][ARRIVED]["accent"]["engine"].startswith("praat 6.")
+    vowels = {}
+    for epoch in (BASE, ARRIVED):
+        items = case.record(epoch)["items"]
+        vowels[epoch] = {(item["id"], vowel["index"]): vowel for item in items for vowel in item["vowels"]}
+    shared = sorted(set(vowels[BASE]) & set(vowels[ARRIVED]))
+    assert len(shared) >= 3
+    for formant in ("f1", "f2"):
+        ratios = [vowels[BASE][place][formant][2] / vowels[ARRIVED][place][formant][2] for place in shared]
+        assert np.median(ratios) == pytest.approx(HIGHER, abs=0.12), formant
+    assert result["epochs"][ARRIVED]["contrasts"]["foot_strut"]["verdict"] == "not shown"
+
+
+def test_wrong_words_are_named_and_fail_the_gate(result: dict[str, Any]) -> None:
+    garbled = result["epochs"][GARBLED]
+    assert garbled["wer"] > 0.5
+    assert [gate["name"] for gate in garbled["gates"] if not gate["passed"]] == ["wer"]
+    lost = {*garbled["words"]["dropped"], *(wanted for wanted, _ in garbled["words"]["mangled"])}
+    assert {"cow", "boot"} <= lost
+
+
+def test_what_is_measured_is_not_measured_again(
+    case: Case, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert result["measured"] == ["target", "0", "1", "2"]
+    monkeypatch.setattr(Instruments, "measure", None)
+    again = case.measure()
+    assert again["measured"] == []
+    assert again["epochs"] == result["epochs"]
+
+
+def test_a_threshold_judges_anew_without_measuring(
+    case: Case, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Instruments, "measure", None)
+    case.probe.write_text(_probe(_texts(), "gates: {max_duration_ratio: 0.9}\n"), encoding="utf-8")
+    try:
+        strict = case.measure()
+    finally:
+        case.probe.write_text(_probe(_texts()), encoding="utf-8")
+    assert [gate["name"] for gate in strict["epochs"][ARRIVED]["gates"] if not gate["passed"]] == ["too-long"]
+
+
+def test_markers_and_a_new_target_are_measured_anew(
+    case: Case, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def measure(_self: Instruments, reading: Any, _heard: Any, _reference: Any) -> dict[str, Any]:
+        asked.append(reading.item)
+        return case.record(ARRIVED)["items"][0]
+
+    monkeypatch.setattr(Instruments, "measure", measure)
+    monkeypatch.setattr(Instruments, "_hear", lambda _self, _path: "")
+    kept = {epoch: case.record(epoch) for epoch in (BASE, ARRIVED)}
+    own = case.run.path / "renders" / case.key / "target" / "measures.json"
+    kept_target = read_json(own)
+    case.probe.write_text(_probe(_texts()).replace("[cud, stud]", "[cud]"), encoding="utf-8")
+    try:
+        assert case.measure([ARRIVED])["measured"] == ["target", "0", "1"]
+        assert len(asked) == 6
+    finally:
+        case.probe.write_text(_probe(_texts()), encoding="utf-8")
+        write_json(own, kept_target)
+        for epoch, record in kept.items():
+            write_json(render_folder(case.run, case.key, epoch) / "measures.json", record)
+
+
+def test_a_stale_render_is_not_measured(case: Case) -> None:
+    path = render_folder(case.run, case.key, ARRIVED) / "render.json"
+    whole = read_json(path)
+    write_json(path, {**whole, "weights_sha256": "of another epoch"})
+    try:
+        with pytest.raises(InputUnusable, match="stale"):
+            case.measure()
+    finally:
+        write_json(path, whole)
+
+
+def test_a_target_who_read_something_else_is_refused(case: Case, tmp_path: Path) -> None:
+    rows = [
+        {"id": name, "audio_file": f"{name}.wav", "text": text, "speaker": "s", "language": "en", "audio_seconds": 1.0}
+        for name, text in {**_texts(), "pairs-boot": "My boot came off."}.items()
+    ]
+    for name in ITEMS:
+        (tmp_path / f"{name}.wav").write_bytes(b"")
+    write_jsonl(tmp_path / "manifest.jsonl", rows)
+    with pytest.raises(ConfigError) as caught:
+        case.measure(target=tmp_path / "manifest.jsonl")
+    assert [problem.message.split("'")[1] for problem in caught.value.problems] == ["pairs-boot"]
+
+
+def test_without_praat_only_the_accent_is_missing(
+    case: Case, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "parselmouth", None)
+    monkeypatch.setattr(Instruments, "_hear", lambda _self, _path: "the words do not matter here")
+    without = case.measure([])
+    assert without["measured"] == ["target", "0"]
+    base = without["epochs"][BASE]
+    assert base["accent"]["available"] is False
+    assert "parselmouth" in base["accent"]["reason"]
+    assert base["contrasts"] == {}
+    assert base["speaker_similarity"] == result["epochs"][BASE]["speaker_similarity"]
+    assert base["gates"][0]["name"] == "runaway"
