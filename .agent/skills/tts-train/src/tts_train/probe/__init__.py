@@ -1,0 +1,1 @@
+"""Probes: the same sentences spoken by every epoch, then measured, gated and compared."""

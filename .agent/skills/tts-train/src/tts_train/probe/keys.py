@@ -1,0 +1,89 @@
+"""What makes two renders comparable: the same texts, seeds, setting and way of speaking.
+
+All of it goes into one hash, the render key, which names the folder. Two epochs are compared under one key or not at
+all: otherwise a listener would judge a setting and take it for the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tts_train.backends import Backend
+from tts_train.errors import ConfigError, InputUnusable
+from tts_train.files import read_json, sha256_json, write_json
+from tts_train.probe.probe import Probe
+
+KNOBS: dict[str, dict[str, float]] = {
+    "piper": {"noise_scale": 0.0, "noise_w": 0.0, "length_scale": 1.0, "sentence_silence": 0.2},
+}
+"""How each family speaks a probe. Piper without noise: the same weights give the same samples whatever the seed."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything but the weights and the text that decides what comes out."""
+
+    backend: str
+    threads: int
+    dtype: str = "float32"
+    knobs: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RenderKey:
+    """What a render folder was made of."""
+
+    texts: Mapping[str, str]
+    seeds: tuple[int, ...]
+    setting: Setting
+    inference_version: int
+
+    def content(self) -> dict[str, Any]:
+        """The object in key.json, and what is hashed."""
+        return {
+            "texts": dict(self.texts),
+            "seeds": list(self.seeds),
+            "setting": asdict(self.setting),
+            "inference_version": self.inference_version,
+        }
+
+    @property
+    def name(self) -> str:
+        """The folder's name: 16 hexadecimal digits."""
+        return sha256_json(self.content())[:16]
+
+
+def render_key(probe: Probe, family: Backend, threads: int) -> RenderKey:
+    """The key under which `family` speaks `probe`.
+
+    A family whose way of speaking changes raises INFERENCE_VERSION in its home module; older renders then stay where
+    they are and are not compared with new ones.
+    """
+    setting = Setting(family.name, threads, knobs=KNOBS.get(family.name, {}))
+    version = int(getattr(import_module(family.home), "INFERENCE_VERSION", 1))
+    return RenderKey(probe.texts, tuple(probe.seeds), setting, version)
+
+
+def write_key(folder: Path, key: RenderKey) -> None:
+    """Note in the render folder what it is made of. Raises InputUnusable when something else is noted there."""
+    path = folder / "key.json"
+    if not path.is_file():
+        write_json(path, key.content())
+    elif read_json(path) != key.content():
+        raise InputUnusable(f"{path} does not describe its folder's name", hint="remove the folder and probe again")
+
+
+def require_one_key(keys: Iterable[str]) -> str:
+    """The one key of all renders to be compared. Raises ConfigError when there are several, or none."""
+    different = sorted(set(keys))
+    if len(different) == 1:
+        return different[0]
+    named = ", ".join(different) or "none"
+    raise ConfigError(
+        f"these renders are not comparable: they were made under {len(different)} keys ({named})",
+        hint="probe all epochs with the same probe file, threads and version: run.sh probe RUN",
+    )
