@@ -91,10 +91,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_finished_epochs(tmp_path: Pat
     assert caught.value.exit_code == 70
     assert "epoch 2, step 9" in caught.value.message
     assert [epoch.number for epoch in run.epochs()] == [1]
-    assert all(
-        torch.isfinite(value).all()
-        for value in load_file(run.epoch(1).folder / "weights.safetensors").values()
-    )
+    assert all(torch.isfinite(value).all() for value in load_file(run.epoch(1).folder / "weights.safetensors").values())
     assert read_status(run.path)["state"] == "failed"
 
 

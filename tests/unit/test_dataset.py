@@ -72,9 +72,7 @@ def test_writing_sorts_so_that_order_of_work_does_not_show(folder: Path) -> None
 
 
 def test_a_dataset_without_consent_is_refused(folder: Path) -> None:
-    (folder / "dataset.yaml").write_text(
-        "source: x\nlicence: MIT\nspeaker: s\nlanguage: en\nconsent_basis: none\n"
-    )
+    (folder / "dataset.yaml").write_text("source: x\nlicence: MIT\nspeaker: s\nlanguage: en\nconsent_basis: none\n")
 
     with pytest.raises(ConfigError) as caught:
         load_card(folder)

@@ -26,9 +26,7 @@ def run(body: str, *arguments: str) -> tuple[int, str, str]:
         run_command(main)
         """
     ).replace("BODY", textwrap.indent(textwrap.dedent(body), "    "))
-    finished = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
-    )
+    finished = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
     return finished.returncode, finished.stdout, finished.stderr
 
 

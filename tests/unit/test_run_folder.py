@@ -59,9 +59,7 @@ def test_a_dead_process_cannot_look_alive(tmp_path: Path) -> None:
     written = read_json(tmp_path / "status.json")
 
     # The pid lives on, in another process: only the start time tells.
-    write_json(
-        tmp_path / "status.json", {**written, "pid_started": psutil.Process(os.getpid()).create_time() - 60}
-    )
+    write_json(tmp_path / "status.json", {**written, "pid_started": psutil.Process(os.getpid()).create_time() - 60})
 
     assert read_status(tmp_path)["state"] == "interrupted"
 

@@ -25,9 +25,7 @@ def main() -> None:
 
 @main.command("new")
 @click.argument("voice")
-@click.option(
-    "--backend", "backend_name", type=click.Choice(sorted(BACKENDS)), default="piper", show_default=True
-)
+@click.option("--backend", "backend_name", type=click.Choice(sorted(BACKENDS)), default="piper", show_default=True)
 @click.option("--dataset", required=True, help="train_manifest.jsonl, relative to the workspace.")
 @click.option("--run", help="Name of the run [default: VOICE-BACKEND].")
 @click.option("--probe", help="Probe YAML every epoch renders.")

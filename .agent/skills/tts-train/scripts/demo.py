@@ -14,9 +14,7 @@ from tts_train.workspace import repository_root
 
 @click.command("demo")
 @click.option("--runs", default="constant", show_default=True, help=f"Some of {','.join(work.RUNS)}.")
-@click.option(
-    "--epochs", type=click.IntRange(1, 100), default=work.EPOCHS, show_default=True, help="Epochs per run."
-)
+@click.option("--epochs", type=click.IntRange(1, 100), default=work.EPOCHS, show_default=True, help="Epochs per run.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="[default: artifacts/demo]")
 @click.option("--dry-run", is_flag=True, help="Say what it will do and cost.")
 def main(runs: str, epochs: int, out: Path | None, dry_run: bool) -> dict[str, Any]:
