@@ -146,6 +146,29 @@ def test_whisperx_with_a_tiny_model(tmp_path: Path, readings: Readings) -> None:
     assert [word.word for word in found.words] == spoken_words("It cost £13.60 in all.")
     assert "thirteen" in [word.word for word in found.words]
     assert all(0 <= word.start <= word.end <= audio.seconds for word in found.words)
-    with pytest.raises(AlignmentFailed) as caught:
+    with pytest.raises(AlignmentFailed):
         aligner.align(Audio(audio.samples[:4000], audio.rate), "far too many words for a sixth of a second of audio")
-    assert caught.value.reason in {"alignment-failed", "words-missing"}
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ([], "alignment-failed"),
+        ([{"word": "two", "start": 0.1, "end": 0.2, "score": 0.5}], "words-missing"),
+        ([{"word": "two", "start": 0.1, "end": 0.2, "score": 0.5}, {"word": "words"}], "words-missing"),
+    ],
+)
+def test_whisperx_failing_in_silence_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, readings: Readings, found: list[dict[str, Any]], reason: str
+) -> None:
+    """WhisperX answers a failure with a segment that has no words, or words without times."""
+    import whisperx
+
+    from tts_train.align.whisperx_aligner import WhisperXAligner
+
+    monkeypatch.setattr(whisperx, "align", lambda *_: {"segments": [{"words": found}]})
+
+    with pytest.raises(AlignmentFailed) as caught:
+        WhisperXAligner(None, {"language": "en"}, "en").align(readings["bus"][0], "two words")
+
+    assert caught.value.reason == reason

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from tts_train.probe import accent
 from tts_train.probe.accent import Vowel, change, contrast, distance, progress_to_target, word_means
 from tts_train.probe.bootstrap import Estimate, Means
 
@@ -152,9 +153,26 @@ def test_merged_sets_have_distance_0_not_the_distance_of_their_noise() -> None:
     assert np.median(values) < 0.1
 
 
-def test_tokens_of_a_word_count_once() -> None:
-    vowels = [Vowel("FOOT", "look", 400, 1000)] * 9 + [Vowel("FOOT", "put", 500, 1200)]
+def test_tokens_of_a_word_are_averaged_and_count_once() -> None:
+    vowels = [Vowel("FOOT", "look", 390, 1010), Vowel("FOOT", "look", 410, 990), Vowel("FOOT", "put", 500, 1200)]
     assert word_means(vowels)["FOOT"] == {"look": (400, 1000), "put": (500, 1200)}
+
+
+@pytest.mark.parametrize(
+    ("z", "in_bark", "floor", "why"),
+    [
+        (Estimate(-0.5, -0.8, -0.2), Estimate(-0.4, -0.7, -0.1), 0.2, ""),
+        (Estimate(-0.5, -1.1, 0.1), Estimate(-0.4, -0.7, -0.1), 0.2, "the interval of the change holds 0"),
+        (Estimate(-0.5, -0.8, -0.2), Estimate(-0.4, -0.9, 0.1), 0.2, "the interval of the change holds 0 in Bark"),
+        (Estimate(-0.5, -0.8, -0.2), Estimate(-0.4, -0.7, -0.1), 0.6, "control sets"),
+        (Estimate(0.5, 0.2, 0.8), Estimate(0.4, 0.1, 0.7), 0.2, "the distance grew larger"),
+        (Estimate(-0.5, None, None), Estimate(-0.4, None, None), None, "fewer than 5 words"),
+    ],
+)
+def test_each_condition_of_a_claim_is_asked_for(z: Estimate, in_bark: Estimate, floor: float, why: str) -> None:
+    lacking = accent._lacking(z, in_bark, "smaller", floor)
+    assert lacking.startswith(why)
+    assert bool(lacking) is bool(why)
 
 
 def test_too_few_words_give_a_number_without_an_interval_and_no_claim() -> None:

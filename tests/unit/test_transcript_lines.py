@@ -76,3 +76,11 @@ def test_reasons(row: object, reason: str) -> None:
         read_line(1, json.dumps(row).encode())
 
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("raw", [b"[" * 200_000, b"9" * 5_000, b"\xff", b'{"audio_file": "a", "text": NaN}'])
+def test_lines_that_break_parsers(raw: bytes) -> None:
+    with pytest.raises(BadLine) as caught:
+        read_line(3, raw)
+
+    assert (caught.value.number, caught.value.reason) == (3, "bad-line")

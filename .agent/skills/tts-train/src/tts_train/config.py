@@ -55,7 +55,7 @@ class PiperSettings(Settings):
 
     noise: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Scale of the prior's noise while training."""
-    segment_frames: Annotated[int, Field(ge=8, le=256)] = 32
+    segment_frames: Annotated[int, Field(ge=8, le=256)] = 64
     """Frames (256 samples each) the decoder sees per clip and step."""
     train: list[Literal["text_encoder", "duration", "flow", "decoder"]] = [
         "text_encoder",

@@ -302,12 +302,12 @@ def _estimate(audio: Path, info: SourceInfo) -> dict[str, Any]:
     megabytes = info.seconds * cut.CLIP_RATE * 2 * 0.55 / 1e6
     text = (
         f"{audio.name}: {minutes:.1f} min, {len(info.chapters)} chapters, {info.rate} Hz {info.codec}; about "
-        f"{minutes * _TWO_PASS_SPEED:.1f} min on two cores, {megabytes:.0f} MB of clips, 0.9 GB of memory"
+        f"{minutes * _TWO_PASS_SPEED:.1f} min on two cores, {megabytes:.0f} MB of clips, 450 MiB of memory"
     )
     return {
         "dry_run": True,
         "source_seconds": round(info.seconds, 3),
         "chapters": [chapter.title for chapter in info.chapters],
-        "estimate": {"minutes": round(minutes * _TWO_PASS_SPEED, 1), "disk_mb": round(megabytes), "memory_mib": 900},
+        "estimate": {"minutes": round(minutes * _TWO_PASS_SPEED, 1), "disk_mb": round(megabytes), "memory_mib": 450},
         "text": text,
     }

@@ -74,16 +74,17 @@ def progress_to_target(sets: Pair, epoch: Means, base: Means, target: Means, see
 
     None when base and target do not differ on this contrast beyond noise: there is no line to stand on.
     """
+    ends = Table.of([base, target], sets, "z", seed)
     table = Table.of([epoch, base, target], sets, "z", seed)
-    if table is None or not table.enough(sets):
+    if ends is None or table is None or not table.enough(sets):
         return None
-    step = table.contrast(sets)
-    whole = step[:, 2] - step[:, 1]
-    gap = table.estimate(table.lengths(whole, table.variance_of_difference(sets)), sets)
-    if not gap.above(0.0):
+    base_end, target_end = np.moveaxis(ends.contrast(sets), 1, 0)
+    line = ends.lengths(target_end - base_end, ends.variance_of_difference(sets))
+    if not ends.estimate(line, sets).above(0.0):
         return None
-    moved = step[:, 0] - step[:, 1]
-    return table.estimate((moved * whole).sum(-1) / (whole**2).sum(-1), sets)
+    here, start, end = np.moveaxis(table.contrast(sets), 1, 0)
+    whole = end - start
+    return table.estimate(((here - start) * whole).sum(-1) / (whole**2).sum(-1), sets)
 
 
 def control_change(controls: Sequence[str], epoch: Means, base: Means, seed: int = 0) -> float | None:

@@ -21,13 +21,9 @@ from tts_train.probe.formants import VowelTrack
 from tts_train.probe.gates import EpochNumbers, ItemNumbers, judge
 from tts_train.probe.probe import Probe, load_probe
 from tts_train.probe.readings import Instruments, Reading, Reference
-from tts_train.probe.render import RENDER, is_current, render_folder, weights_sha256
+from tts_train.probe.render import MEASURES, RENDER, is_current, render_folder, weights_sha256
 from tts_train.training.run import RunFolder
 from tts_train.workspace import Workspace
-
-MEASURES = "measures.json"
-VERSION = 1
-"""Raise it when a measure changes, so that old numbers are not compared with new ones."""
 
 OTHER_CLIPS_SECONDS = 300.0
 """Of a target that did not read the probe, so much is measured."""
@@ -80,7 +76,7 @@ def _measure(
 ) -> tuple[dict[int | str, Record], list[str]]:
     """Records by epoch number and "target": from disk where they still hold, else measured now."""
     target = jobs.get("target", [])
-    common = {"measure_version": VERSION, "marks_sha256": instruments.probe.marks_sha256, **instruments.versions}
+    common = {"marks_sha256": instruments.probe.marks_sha256, **instruments.versions}
     common["target_sha256"] = _content(target)
     inputs = {name: {**common, "readings_sha256": _content(readings)} for name, readings in jobs.items()}
     known = {name: _known(_file(run, key, name), inputs[name]) for name in jobs}

@@ -13,6 +13,7 @@ from tts_train.align import AlignedWord, AlignmentFailed, align_known_text
 from tts_train.align.text import spoken_words
 from tts_train.audio import Audio, read_audio
 from tts_train.errors import InputUnusable, Unavailable
+from tts_train.files import sha256_file, sha256_json
 from tts_train.probe.formants import FormantTracker, marked_vowel
 from tts_train.quality.levels import clipped_ratio, silence_ratio
 from tts_train.quality.mel import mel_distance
@@ -91,6 +92,7 @@ class Instruments:
     def versions(self) -> dict[str, Any]:
         """What decides the numbers, for knowing when they are out of date."""
         return {
+            "code_sha256": measuring_code(),
             "whisper": f"{self._choice.name} {self._choice.sha256[:12]} {COMPUTE_TYPE} beam {BEAM}",
             "accent": self.tracker.engine if self.tracker else None,
         }
@@ -157,6 +159,14 @@ class Instruments:
             for (name, index, _), track in zip(phones, tracks, strict=True)
             if track is not None
         ]
+
+
+def measuring_code() -> str:
+    """Hash of the modules that make the numbers: those of two versions are never compared."""
+    package = Path(__file__).parents[1]
+    files = [*package.glob("align/*.py"), *package.glob("quality/*.py"), package / "ingest/transcribe.py"]
+    files += [package / "audio.py", package / "probe/formants.py", Path(__file__)]
+    return sha256_json({str(file.relative_to(package)): sha256_file(file) for file in files})
 
 
 def _marked_words(probe: Probe) -> dict[str, list[tuple[str, int]]]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tts_train.backends import Speaker
 
 RENDER = "render.json"
+MEASURES = "measures.json"
+"""Written beside it by measuring; removed with it when it is stale."""
 RENDERING = "rendering.json"
 """The same content while an epoch is being rendered: what a stopped render has finished is kept."""
 

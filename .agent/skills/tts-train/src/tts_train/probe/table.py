@@ -20,7 +20,8 @@ def epochs_table(target: Row | None, epochs: Sequence[Row], accent: Row) -> str:
         return "\n".join([*lines, f"accent not measured: {accent['reason']}"])
     lines += [_told(name, epochs[-1]) for name in contrasts if epochs[-1]["epoch"]]
     if contrasts:
-        lines.append("distances between set means in z (Lobanov), 95 % intervals over words; evidence, not a verdict")
+        lines.append("distances of set means in z (Lobanov) with 95 % intervals over words, each looked at by itself:")
+        lines.append("of many looks some will be wrong; evidence informs, ears decide")
     return "\n".join(lines)
 
 
