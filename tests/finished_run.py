@@ -51,19 +51,19 @@ CONSTANT = Story(
     (0.620, 0.695, 0.753, 0.784, 0.814, 0.815, 0.829),
     (1.576, 1.256, 1.096, 1.154, 1.131, 1.084, 1.049),
     (0.02, 0.02, 0.02, 0.02, 0.02, 0.03, 0.03),
-    {"lr": 5e-5},
+    {"lr": 4e-5},
 )
 SETTLED = Story(
     (0.620, 0.742, 0.790, 0.812, 0.828, 0.826, 0.824),
     (1.576, 1.256, 1.096, 1.070, 1.060, 1.055, 1.050),
     (0.02, 0.02, 0.02, 0.02, 0.02, 0.03, 0.03),
-    {"lr": 5e-5},
+    {"lr": 4e-5},
 )
 DECAY = Story(
     (0.620, 0.622, 0.622, 0.623, 0.622, 0.623, 0.623),
     (1.576, 1.560, 1.560, 1.559, 1.560, 1.560, 1.559),
     (0.02,) * 7,
-    {"lr": 5e-5, "schedule": {"shape": "linear", "warmup_steps": 5, "horizon_steps": 6}},
+    {"lr": 4e-5, "schedule": {"shape": "linear", "warmup_steps": 10, "horizon_steps": 6}},
 )
 TIMID = Story(
     (0.620, 0.632, 0.645, 0.660, 0.672, 0.684, 0.697),
@@ -95,6 +95,7 @@ def config_of(run: str, changes: Mapping[str, Any]) -> TrainConfig:
         "backend": "piper",
         "dataset": "datasets/demo/train_manifest.jsonl",
         "epochs": 6,
+        "schedule": {"warmup_steps": 10},
         "probe": {"file": "configs/probes/small.yaml"},
     }
     return TrainConfig.model_validate({**settings, **changes})

@@ -21,7 +21,7 @@ from tts_train.ingest import book, cut, parts, speech
 from tts_train.ingest.book import ingest_book
 from tts_train.ingest.options import IngestOptions
 from tts_train.ingest.speech import RATE, SpeechOptions, speech_probabilities, speech_spans
-from tts_train.ingest.transcribe import Heard
+from tts_train.ingest.transcribe import Heard, Recogniser, resolve_model
 from tts_train.quality.wer import word_errors
 
 DEMO = Path(__file__).resolve().parents[2] / "datasets/demo"
@@ -105,9 +105,9 @@ class Deaf:
     def __init__(self, *_: Any, **__: Any) -> None:
         Deaf.asked = 0
 
-    def hear(self, audio: Audio) -> Heard:
-        Deaf.asked += 1
-        return Heard("", 0.0, 1.0, 0.0)
+    def hear_all(self, audios: list[Audio]) -> list[Heard]:
+        Deaf.asked += len(audios)
+        return [Heard("", 0.0, 1.0, 0.0) for _ in audios]
 
 
 def test_no_clip_crosses_the_chapter_border(source: Path, built: tuple[Path, dict[str, Any]]) -> None:
@@ -276,6 +276,15 @@ def test_speech_does_not_depend_on_the_block_size(source: Path, monkeypatch: pyt
 
     assert seconds == same == pytest.approx(2 * EXCERPT_SECONDS, abs=0.1)
     np.testing.assert_allclose(whole, pieces, atol=1e-5)
+
+
+def test_texts_do_not_depend_on_the_number_of_threads(built: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = built
+    clips = load_manifest(out / parts.MANIFEST)[:2]
+
+    alone = Recogniser(resolve_model(), "en", threads=1).hear_all([read_audio(out / clip.audio_file) for clip in clips])
+
+    assert [heard.text for heard in alone] == [clip.text for clip in clips]
 
 
 def test_windows_are_slices_of_the_source(source: Path) -> None:

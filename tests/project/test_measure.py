@@ -25,7 +25,7 @@ from tts_train.training.run import RunFolder
 from tts_train.workspace import Workspace
 
 HELDOUT = Path(__file__).parents[2] / "datasets/demo/heldout"
-ITEMS = ("pairs-cow", "pairs-boot")
+ITEMS = ("pairs-dog", "pairs-boot")
 BASE, ARRIVED, GARBLED = 0, 1, 2
 HIGHER = 1.25
 

@@ -86,3 +86,15 @@ def test_errors_survive_the_way_through_json() -> None:
     assert type(got) is errors.ConfigError
     assert (got.message, got.hint, got.problems) == (sent.message, sent.hint, sent.problems)
     assert errors.from_json(errors.Stopped(15, "bye").as_json()).exit_code == 143
+
+
+def test_a_schedulers_sigterm_is_answered_with_json_and_143() -> None:
+    code, out, _ = run("os.kill(os.getpid(), signal.SIGTERM); __import__('time').sleep(5); return {}")
+
+    assert code == 143
+    assert json.loads(out)["error"] == {
+        "kind": "stopped",
+        "message": "stopped by SIGTERM",
+        "hint": "run the same command again to go on",
+        "signal": "SIGTERM",
+    }

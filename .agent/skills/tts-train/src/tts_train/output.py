@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 import click
@@ -28,7 +29,12 @@ def progress(text: str) -> None:
 
 @contextlib.contextmanager
 def guarded_stdout() -> Iterator[TextIO]:
-    """Yield the real stdout while file descriptor 1 (and whatever writes to it) goes to stderr."""
+    """Yield the real stdout while file descriptor 1 (and whatever writes to it) goes to stderr.
+
+    A scheduler's SIGTERM ends the work as Ctrl-C does: with clean-up, the JSON object and the documented code.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     sys.stdout.flush()
     real = os.dup(1)
     os.dup2(2, 1)
@@ -39,6 +45,10 @@ def guarded_stdout() -> Iterator[TextIO]:
         sys.stdout.flush()
         os.dup2(real, 1)
         os.close(real)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(number)
 
 
 def workspace_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,8 +96,10 @@ def answer_of(name: str, work: Callable[[], Mapping[str, Any]]) -> tuple[dict[st
         return _failure(name, error), error.exit_code
     except click.ClickException as error:
         return _usage(name, error)
-    except KeyboardInterrupt:
-        stopped = Stopped(signal.SIGINT, "stopped by Ctrl-C", hint="run the same command again to go on")
+    except KeyboardInterrupt as interrupt:
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        name_of_signal = signal.Signals(number).name
+        stopped = Stopped(number, f"stopped by {name_of_signal}", hint="run the same command again to go on")
         return _failure(name, stopped), stopped.exit_code
     except OSError as error:
         disk = DiskError(str(error), hint="check free space, permissions and the path, then run the command again")

@@ -103,10 +103,10 @@ BACKENDS: dict[str, Backend] = {
         environment="skill",
         summary="a Piper VITS voice (16 M weights), fine-tuned on the CPU in minutes",
         recipe=Recipe(
-            lr=5e-5,
+            lr=4e-5,
             batch_size=4,
             epochs=6,
-            warmup_steps=5,
+            warmup_steps=10,
             steps="70-150 steps at a constant rate move the voice audibly; 3e-4 mangles words",
         ),
         home="tts_train.backends.piper",

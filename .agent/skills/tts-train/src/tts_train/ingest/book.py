@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tts_train.audio import Audio, Chapter, SourceInfo, probe_source, stream
 from tts_train.clip import Clip, Rejection
@@ -26,6 +26,10 @@ from tts_train.ingest.transcribe import Heard, ModelChoice, Recogniser, doubt, r
 from tts_train.output import progress
 from tts_train.quality import levels
 from tts_train.workspace import check_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 VERSION = 1
 _BLOCK_SECONDS = 60.0
@@ -197,22 +201,38 @@ def _work_part(job: _Job, ears: Recogniser, group: Sequence[Utterance], native: 
     """Cut, recognise and judge each utterance of a part; `origin` is where `native` begins in the source."""
     resampled = native.at(cut.CLIP_RATE)
     frames = levels.frame_levels(resampled)
+    pieces = [_cut(job, utterance, native, resampled, frames, origin) for utterance in group]
     job.clock.lap("cut")
+    heard = iter(ears.hear_all([piece.audio for piece in pieces if piece.unfit is None]))
+    job.clock.lap("transcribe")
     part = parts.Part()
-    for utterance in group:
-        limits = cut.cut_limits(job.spans, utterance, job.chapter_range(utterance.chapter))
-        start, end = cut.cut_ends(utterance, limits, frames, origin)
-        clip = cut.piece(resampled, origin, start, end)
-        measures = cut.measures(cut.piece(native, origin, start, end), clip)
-        measures["speech_seconds"] = round(utterance.speech_seconds, 3)
-        job.clock.lap("cut")
-        reason = _unfit(clip, measures, job.options)
-        heard = Heard("", 0.0, 1.0, 0.0) if reason else ears.hear(clip)
-        job.clock.lap("transcribe")
-        reason = reason or doubt(heard, clip.seconds, job.options.guards)
-        _take(job, part, utterance, clip, (start, end), heard, measures, reason)
-        job.clock.lap("write")
+    for piece in pieces:
+        _take(job, part, piece, next(heard) if piece.unfit is None else Heard("", 0.0, 1.0, 0.0))
+    job.clock.lap("write")
     return part
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One utterance as audio, with where it was cut and why it is unfit (before anybody listened), if it is."""
+
+    chapter: int
+    audio: Audio
+    start: float
+    end: float
+    measures: dict[str, Any]
+    unfit: str | None
+
+
+def _cut(
+    job: _Job, utterance: Utterance, native: Audio, resampled: Audio, frames: NDArray[np.float64], origin: float
+) -> _Piece:
+    limits = cut.cut_limits(job.spans, utterance, job.chapter_range(utterance.chapter))
+    start, end = cut.cut_ends(utterance, limits, frames, origin)
+    audio = cut.piece(resampled, origin, start, end)
+    measures = cut.measures(cut.piece(native, origin, start, end), audio)
+    measures["speech_seconds"] = round(utterance.speech_seconds, 3)
+    return _Piece(utterance.chapter, audio, start, end, measures, _unfit(audio, measures, job.options))
 
 
 def _unfit(clip: Audio, measures: dict[str, Any], options: IngestOptions) -> str | None:
@@ -224,30 +244,23 @@ def _unfit(clip: Audio, measures: dict[str, Any], options: IngestOptions) -> str
     return "clipped" if measures["clipped_ratio"] > options.max_clipped_ratio else None
 
 
-def _take(
-    job: _Job,
-    part: parts.Part,
-    utterance: Utterance,
-    audio: Audio,
-    place: tuple[float, float],
-    heard: Heard,
-    measures: dict[str, Any],
-    reason: str | None,
-) -> None:
+def _take(job: _Job, part: parts.Part, piece: _Piece, heard: Heard) -> None:
     """Put one utterance into the part, as a clip or as a rejection."""
-    start, end = place
-    name = f"{parts.slug(job.audio.stem)}-c{utterance.chapter:03d}-{round(start * 1000):09d}"
+    reason = piece.unfit or doubt(heard, piece.audio.seconds, job.options.guards)
+    name = f"{parts.slug(job.audio.stem)}-c{piece.chapter:03d}-{round(piece.start * 1000):09d}"
+    title = job.chapter_title(piece.chapter)
     numbers = {
-        **measures,
+        **piece.measures,
         "log_probability": heard.log_probability,
         "no_speech": heard.no_speech,
         "compression": heard.compression,
-        "words_per_second": round(levels.words_per_second(heard.text, audio.seconds, job.language), 3),
+        "words_per_second": round(levels.words_per_second(heard.text, piece.audio.seconds, job.language), 3),
     }
     if reason:
+        told = {**numbers, "step": "ingest", "chapter": title}
         file = f"rejected/{name}.flac"
-        numbers = {**numbers, "step": "ingest", "chapter": job.chapter_title(utterance.chapter)}
-        part.reject(job.out, Rejection(name, reason, heard.text, job.audio.name, start, end, file, numbers), audio)
+        rejection = Rejection(name, reason, heard.text, job.audio.name, piece.start, piece.end, file, told)
+        part.reject(job.out, rejection, piece.audio)
         return
     clip = Clip(
         id=name,
@@ -255,14 +268,14 @@ def _take(
         text=heard.text,
         speaker=job.voice,
         language=job.language,
-        audio_seconds=round(audio.seconds, 4),
+        audio_seconds=round(piece.audio.seconds, 4),
         source=job.audio.name,
-        start=start,
-        end=end,
-        chapter=job.chapter_title(utterance.chapter),
+        start=piece.start,
+        end=piece.end,
+        chapter=title,
         measures=numbers,
     )
-    part.keep(job.out, clip, audio)
+    part.keep(job.out, clip, piece.audio)
 
 
 def _result(job: _Job, done: dict[str, parts.Part], fresh: int, changed: bool) -> dict[str, Any]:
@@ -302,12 +315,12 @@ def _estimate(audio: Path, info: SourceInfo) -> dict[str, Any]:
     megabytes = info.seconds * cut.CLIP_RATE * 2 * 0.55 / 1e6
     text = (
         f"{audio.name}: {minutes:.1f} min, {len(info.chapters)} chapters, {info.rate} Hz {info.codec}; about "
-        f"{minutes * _TWO_PASS_SPEED:.1f} min on two cores, {megabytes:.0f} MB of clips, 450 MiB of memory"
+        f"{minutes * _TWO_PASS_SPEED:.1f} min on two cores, {megabytes:.0f} MB of clips, 550 MiB of memory"
     )
     return {
         "dry_run": True,
         "source_seconds": round(info.seconds, 3),
         "chapters": [chapter.title for chapter in info.chapters],
-        "estimate": {"minutes": round(minutes * _TWO_PASS_SPEED, 1), "disk_mb": round(megabytes), "memory_mib": 450},
+        "estimate": {"minutes": round(minutes * _TWO_PASS_SPEED, 1), "disk_mb": round(megabytes), "memory_mib": 550},
         "text": text,
     }

@@ -16,10 +16,12 @@ from typing import Any
 import yaml
 
 from tts_train import jobs
+from tts_train.backends import backend
 from tts_train.config import TrainConfig
 from tts_train.errors import Unavailable, UsageError
 from tts_train.files import read_json, write_json, write_text
 from tts_train.output import progress
+from tts_train.probe.work import probe_run
 from tts_train.review.next import propose
 from tts_train.work import environments
 from tts_train.workspace import Workspace, repository_root
@@ -39,13 +41,13 @@ class DemoRun:
 RUNS = {
     run.name: run
     for run in (
-        DemoRun("constant", "the recipe: 5e-5, constant after warm-up", {}),
+        DemoRun("constant", "the recipe: a rate that is constant after its warm-up", {}),
         DemoRun(
             "decay",
             "a horizon meant in epochs is read in steps: the rate is 0 from step 6 on",
-            {"schedule": {"shape": "linear", "warmup_steps": 5, "horizon_steps": EPOCHS}},
+            {"schedule": {"shape": "linear", "warmup_steps": 10, "horizon_steps": EPOCHS}},
         ),
-        DemoRun("hot", "a far too high learning rate", {"lr": 3e-4}),
+        DemoRun("hot", "a far too high learning rate", {"lr": 1e-3}),
         DemoRun("timid", "a learning rate five times too low, without decay", {"lr": 1e-5}),
     )
 }
@@ -145,8 +147,6 @@ def _train_and_probe(
             {"config": config, "workspace": str(workspace.root), "probe": False},
         )
     progress(f"station 4/4: render the probe with every epoch of '{run.name}' and measure")
-    from tts_train.probe.work import probe_run
-
     with timings.measure("probe", run.name):
         probed = probe_run(workspace, config["run"])
     proposal = propose(workspace, config["run"])
@@ -161,14 +161,16 @@ def _train_and_probe(
 
 def _config(workspace: Workspace, source: Path, run: DemoRun, epochs: int) -> dict[str, Any]:
     """Write the run's config as a person would keep it, and return it checked."""
+    recipe = backend("piper").recipe
     settings = {
         "voice": "demo",
         "run": f"demo-{run.name}",
         "backend": "piper",
         "dataset": "datasets/demo/train_aligned.jsonl",
         "epochs": epochs,
-        "batch_size": 4,
-        "lr": 5e-5,
+        "batch_size": recipe.batch_size,
+        "lr": recipe.lr,
+        "schedule": {"warmup_steps": recipe.warmup_steps},
         "threads": 2,
         "probe": {
             "file": str(source / "configs/probes/northern-english.yaml"),

@@ -33,7 +33,11 @@ _MEL_BANDS, _COEFFICIENTS, _DYNAMIC_RANGE = 80, 13, 80.0
 
 @dataclass(frozen=True)
 class Limits:
-    """Beyond these an alignment is not believed; measured on right and wrong texts."""
+    """Beyond these an alignment is not believed.
+
+    Measured on a speaker with another accent: of 75 clips with their own text 1 was doubted (2 s long), of 132 with
+    another clip's text 124. A wrong word or two goes unseen: texts are checked when a dataset is built.
+    """
 
     min_pace: float = 0.4
     max_pace: float = 2.5
