@@ -98,3 +98,10 @@ def test_a_schedulers_sigterm_is_answered_with_json_and_143() -> None:
         "hint": "run the same command again to go on",
         "signal": "SIGTERM",
     }
+
+
+def test_a_program_that_takes_over_gets_the_real_stdout() -> None:
+    _, out, err = run("from tts_train.output import hand_over_stdout; hand_over_stdout(); os.execlp('echo', 'echo', 'mine')")
+
+    assert out == "mine\n"
+    assert err == ""

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from tts_train.errors import Stopped, TtsTrainError, from_json
+from tts_train.output import hand_over_stdout
 from tts_train.workspace import skill_script
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -76,6 +77,7 @@ def replace(environment: str, name: str, function: str, arguments: dict[str, Any
         payload.seek(0)
         os.dup2(payload.fileno(), 0)
     sys.stderr.flush()
+    hand_over_stdout()
     launch = [*_launch(environment), name, function]
     os.execv(launch[0], launch)
 

@@ -27,6 +27,10 @@ def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+_guards: list[int] = []
+"""Descriptors of the real stdout, outermost guard first."""
+
+
 @contextlib.contextmanager
 def guarded_stdout() -> Iterator[TextIO]:
     """Yield the real stdout while file descriptor 1 (and whatever writes to it) goes to stderr.
@@ -38,13 +42,21 @@ def guarded_stdout() -> Iterator[TextIO]:
     sys.stdout.flush()
     real = os.dup(1)
     os.dup2(2, 1)
+    _guards.append(real)
     try:
         with os.fdopen(os.dup(real), "w", encoding="utf-8") as stdout:
             yield stdout
     finally:
         sys.stdout.flush()
-        os.dup2(real, 1)
+        os.dup2(_guards.pop(), 1)
         os.close(real)
+
+
+def hand_over_stdout() -> None:
+    """Give the real stdout back to descriptor 1, for the program that this process is about to become."""
+    if _guards:
+        sys.stdout.flush()
+        os.dup2(_guards[0], 1)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
