@@ -25,7 +25,7 @@ from tts_train.training.run import RunFolder
 from tts_train.workspace import Workspace
 
 HELDOUT = Path(__file__).parents[2] / "datasets/demo/heldout"
-ITEMS = ("pairs-dog", "pairs-boot")
+ITEMS = ("pairs-dog", "bus")
 BASE, ARRIVED, GARBLED = 0, 1, 2
 HIGHER = 1.25
 
@@ -62,7 +62,7 @@ def _probe(texts: Mapping[str, str], more: str = "") -> str:
     items = "".join(f"  - {{id: {name}, text: {text!r}}}\n" for name, text in texts.items())
     return (
         f"name: small\nlanguage: en\nitems:\n{items}markers:\n"
-        "  - {set: FOOT, words: [stood, could, foot]}\n  - {set: STRUT, words: [cud, stud]}\n"
+        "  - {set: FOOT, words: [stood, could]}\n  - {set: STRUT, words: [bus, stuck]}\n"
         "  - {set: TRAP, words: [and], role: control}\n"
         f"contrasts: [{{name: foot_strut, sets: [FOOT, STRUT], expected: smaller}}]\n{more}"
     )
@@ -156,7 +156,7 @@ def test_wrong_words_are_named_and_fail_the_gate(result: dict[str, Any]) -> None
     assert garbled["wer"] > 0.5
     assert [gate["name"] for gate in garbled["gates"] if not gate["passed"]] == ["wer"]
     lost = {*garbled["words"]["dropped"], *(wanted for wanted, _ in garbled["words"]["mangled"])}
-    assert {"cow", "boot"} <= lost
+    assert {"dog", "bus"} <= lost
 
 
 def test_what_is_measured_is_not_measured_again(
@@ -195,7 +195,7 @@ def test_other_markers_or_another_version_are_measured_anew(
     kept = {epoch: case.record(epoch) for epoch in (BASE, ARRIVED)}
     own = case.run.path / "renders" / case.key / "target" / "measures.json"
     kept_target = read_json(own)
-    case.probe.write_text(_probe(_texts()).replace("[cud, stud]", "[cud]"), encoding="utf-8")
+    case.probe.write_text(_probe(_texts()).replace("[bus, stuck]", "[bus]"), encoding="utf-8")
     try:
         assert case.measure([ARRIVED])["measured"] == ["target", "0", "1"]
         assert len(asked) == 6
@@ -223,14 +223,14 @@ def test_a_stale_render_is_not_measured(case: Case) -> None:
 def test_a_target_who_read_something_else_is_refused(case: Case, tmp_path: Path) -> None:
     rows = [
         {"id": name, "audio_file": f"{name}.wav", "text": text, "speaker": "s", "language": "en", "audio_seconds": 1.0}
-        for name, text in {**_texts(), "pairs-boot": "My boot came off."}.items()
+        for name, text in {**_texts(), "bus": "The bus came late."}.items()
     ]
     for name in ITEMS:
         (tmp_path / f"{name}.wav").write_bytes(b"")
     write_jsonl(tmp_path / "manifest.jsonl", rows)
     with pytest.raises(ConfigError) as caught:
         case.measure(target=tmp_path / "manifest.jsonl")
-    assert [problem.message.split("'")[1] for problem in caught.value.problems] == ["pairs-boot"]
+    assert [problem.message.split("'")[1] for problem in caught.value.problems] == ["bus"]
 
 
 def test_without_praat_only_the_accent_is_missing(
