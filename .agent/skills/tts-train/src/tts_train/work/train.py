@@ -11,7 +11,7 @@ from tts_train.backends import backend
 from tts_train.clip import Clip
 from tts_train.config import TrainConfig, load_train_config
 from tts_train.dataset import audio_path, load_card, load_manifest
-from tts_train.errors import InputUnusable, TtsTrainError
+from tts_train.errors import InputUnusable, Stopped, TtsTrainError
 from tts_train.files import locked, sha256_file
 from tts_train.output import progress
 from tts_train.probe.work import probe_run
@@ -112,9 +112,14 @@ def _probe_epoch(config: TrainConfig, workspace: Workspace, number: int) -> None
 
 
 def _probe(config: TrainConfig, workspace: Workspace, epochs: list[int] | None) -> dict[str, Any]:
-    """Rendering and measuring run in processes of their own; what fails there never fails a training."""
+    """Rendering and measuring run in processes of their own; what fails there never fails a training.
+
+    A signal is not a failure: it was meant for the training as well, so Stopped passes.
+    """
     try:
         return probe_run(workspace, config.run, epochs=epochs)
+    except Stopped:
+        raise
     except TtsTrainError as error:
         progress(f"the probe failed ({error.message}); the training is whole. Try: run.sh probe {config.run}")
         return {"failed": error.as_json(), "try": f"run.sh probe {config.run}"}
