@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,22 @@ def test_what_is_measured_is_not_measured_again(
     again = case.measure()
     assert again["measured"] == []
     assert again["epochs"] == result["epochs"]
+
+
+def test_another_run_s_base_and_target_are_not_measured_again(case: Case, result: dict[str, Any]) -> None:
+    """The base speaks the same bytes in every run; its epochs do not."""
+    sibling = case.run.path.with_name("r2")
+    shutil.copytree(case.run.path, sibling)
+    for measures in sibling.rglob("measures.json"):
+        measures.unlink()
+    try:
+        second = replace(case, run=RunFolder(sibling))
+        measured = measure_run(str(case.workspace.root), "r2", case.key, [ARRIVED], str(case.target), str(case.probe))
+        assert measured["measured"] == ["1"]
+        assert measured["epochs"] == result["epochs"][:2]
+        assert second.record(BASE) == case.record(BASE)
+    finally:
+        shutil.rmtree(sibling)
 
 
 def test_a_threshold_judges_anew_without_measuring(

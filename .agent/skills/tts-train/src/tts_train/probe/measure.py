@@ -79,7 +79,9 @@ def _measure(
     common = {"marks_sha256": instruments.probe.marks_sha256, **instruments.versions}
     common["target_sha256"] = _content(target)
     inputs = {name: {**common, "readings_sha256": _content(readings)} for name, readings in jobs.items()}
-    known = {name: _known(_file(run, key, name), inputs[name]) for name in jobs}
+    known = {
+        name: _known(_file(run, key, name), inputs[name]) or _elsewhere(run, key, name, inputs[name]) for name in jobs
+    }
     todo = [name for name in jobs if known[name] is None]
     reference = _reference(target) if todo and target else None
     listening = {name: instruments.hear(jobs[name]) for name in todo}
@@ -164,6 +166,15 @@ def _known(path: Path, inputs: Mapping[str, Any]) -> Record | None:
         return None
     record: Record = read_json(path)
     return record if record.get("inputs") == inputs else None
+
+
+def _elsewhere(run: RunFolder, key: str, name: int | str, inputs: Mapping[str, Any]) -> Record | None:
+    """The base and the target are the same for every run of a workspace: what another run measured holds here."""
+    if name not in (0, "target"):
+        return None
+    folder = _file(run, key, name).parent.name
+    others = sorted(run.path.parent.glob(f"*/renders/{key}/{folder}/{MEASURES}"))
+    return next((record for record in (_known(path, inputs) for path in others) if record is not None), None)
 
 
 def _save(path: Path, record: Record) -> None:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from tts_train.ingest.transcribe import ModelChoice, Recogniser
     from tts_train.probe.probe import Probe
 
+LISTENERS = 2
+"""Readings recognised at a time. Each decodes by itself, so the number changes no text."""
+
 BEAM = 5
 COMPUTE_TYPE = "int8"
 
@@ -75,7 +78,7 @@ class Reference:
 
 
 class Instruments:
-    """Models, each loaded once per process; recognition runs in a thread of its own beside everything else."""
+    """Models, each loaded once per process; recognition runs in threads beside everything else."""
 
     def __init__(self, probe: Probe) -> None:
         """Raises Unavailable when there is no Whisper model; without Praat or an aligner only the accent is missing."""
@@ -85,8 +88,7 @@ class Instruments:
         self._choice: ModelChoice = resolve_model()
         self._marked = _marked_words(probe)
         self.tracker, self.no_accent = _tracker(probe)
-        self._listening = ThreadPoolExecutor(1, "whisper")
-        self._recogniser: Recogniser | None = None
+        self._listening = ThreadPoolExecutor(LISTENERS, "whisper")
 
     @property
     def versions(self) -> dict[str, Any]:
@@ -99,6 +101,7 @@ class Instruments:
 
     def hear(self, readings: Sequence[Reading]) -> list[Future[str]]:
         """Start recognising; the texts come in order."""
+        self._recogniser  # noqa: B018  loaded here, before threads could load it twice
         return [self._listening.submit(self._hear, reading.path) for reading in readings]
 
     def close(self) -> None:
@@ -130,14 +133,13 @@ class Instruments:
         }
 
     def _hear(self, path: Path) -> str:
+        return self._recogniser.hear(read_audio(path)).text
+
+    @cached_property
+    def _recogniser(self) -> Recogniser:
         from tts_train.ingest.transcribe import Recogniser
 
-        if self._recogniser is None:
-            # One thread: the other core aligns meanwhile.
-            self._recogniser = Recogniser(
-                self._choice, self.probe.language, beam=BEAM, compute_type=COMPUTE_TYPE, threads=1
-            )
-        return self._recogniser.hear(read_audio(path)).text
+        return Recogniser(self._choice, self.probe.language, beam=BEAM, compute_type=COMPUTE_TYPE, threads=LISTENERS)
 
     def _align(self, audio: Audio, text: str) -> tuple[list[AlignedWord], str | None]:
         if not self.probe.language.startswith("en"):
