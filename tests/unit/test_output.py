@@ -101,7 +101,8 @@ def test_a_schedulers_sigterm_is_answered_with_json_and_143() -> None:
 
 
 def test_a_program_that_takes_over_gets_the_real_stdout() -> None:
-    _, out, err = run("from tts_train.output import hand_over_stdout; hand_over_stdout(); os.execlp('echo', 'echo', 'mine')")
+    becomes_echo = "hand_over_stdout(); os.execlp('echo', 'echo', 'mine')"
+    _, out, err = run(f"from tts_train.output import hand_over_stdout; {becomes_echo}")
 
     assert out == "mine\n"
     assert err == ""
