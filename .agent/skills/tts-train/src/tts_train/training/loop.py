@@ -132,7 +132,7 @@ class _Trainer:
             metrics.write(row)
             eta = (time.monotonic() - started) / (self.at.step - first) * (total - self.at.step)
             status.update(
-                write=self.at.step == 1,
+                write=self.at.step == first + 1,
                 state="training",
                 step=self.at.step,
                 epoch=self.at.epoch,
