@@ -39,6 +39,8 @@ from tts_train.environments import (
 from tts_train.lockfiles import settings, without_gpl
 from tts_train.uv import find_uv, last_lines, put_in_place, remove_folder, run_logged
 
+# Proves the path line; and where PYTHONDONTWRITEBYTECODE is set, every command would compile us again and again.
+_IMPORT_AND_COMPILE = "import compileall, tts_train; compileall.compile_dir(tts_train.__path__[0], quiet=2)"
 _SECONDS_BEFORE_RETRY = 2
 
 
@@ -205,7 +207,7 @@ def _build(its_recipe: Recipe, gpl: bool, lock_descriptor: int) -> None:
             time.sleep(_SECONDS_BEFORE_RETRY)
             run_logged(sync, log, name, lock_descriptor)
         _write_path_line(new, final)
-        run_logged([new / "bin" / "python", "-P", "-c", "import tts_train"], log, name, lock_descriptor)
+        run_logged([new / "bin" / "python", "-P", "-c", _IMPORT_AND_COMPILE], log, name, lock_descriptor)
         facts = {"gpl": gpl, "python": sys.version.split()[0], "megabytes": _megabytes(new)}
         _write_stamp(new, {"lock_sha256": wanted_hash(name, gpl), **facts})
         put_in_place(new, final, old)
