@@ -48,7 +48,7 @@ RUNS = {
             {"schedule": {"shape": "linear", "warmup_steps": 10, "horizon_steps": EPOCHS}},
         ),
         DemoRun("hot", "a far too high learning rate", {"lr": 1e-3}),
-        DemoRun("timid", "a learning rate five times too low, without decay", {"lr": 1e-5}),
+        DemoRun("timid", "a learning rate five times too low, without decay", {"lr": 8e-6}),
     )
 }
 
