@@ -121,7 +121,7 @@ def unit_tier() -> Counts:
 
 def slow_tier() -> Counts:
     counts = pytest("skill", "tests/skill", "-W", "default")
-    counts.add(pytest("project", "tests/project", "-W", "default"))
+    counts.add(pytest("project", "tests/project", "-W", "default", "-m", "not faults"))
     counts.add(pytest("dev", "tests", *ELSEWHERE, "-m", "slow", may_be_empty=True))
     return counts
 
@@ -131,7 +131,9 @@ def demo_tier() -> Counts:
 
 
 def faults_tier() -> Counts:
-    return pytest("skill", "tests/faults", "-W", "default")
+    counts = pytest("skill", "tests/faults", "-W", "default")
+    counts.add(pytest("project", "tests/project", "-W", "default", "-m", "faults"))
+    return counts
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ TIERS = {
     "unit": Tier(2.5, ("core", "dev"), unit_tier, "all that needs no model"),
     "slow": Tier(4, ("dev", "skill", "project"), slow_tier, "real models, in the environments of their libraries"),
     "demo": Tier(12, ("core", "dev", "skill", "project"), demo_tier, "the main job, whole"),
-    "faults": Tier(4, ("skill",), faults_tier, "killed at I/O calls, then run again"),
+    "faults": Tier(4, ("skill", "project"), faults_tier, "killed at I/O calls, then run again"),
 }
 
 

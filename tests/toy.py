@@ -47,13 +47,17 @@ class ToyTask:
 
     trainable_parameters = 280
 
-    def __init__(self, poison_step: int | None = None) -> None:
+    def __init__(self, poison_step: int | None = None, held_out: int = 0) -> None:
         self.report: dict[str, Any] = {}
         torch.manual_seed(0)
         self.module = _Regression()
         self.data = torch.randn(CLIPS, 8)
         self.restored: Mapping[str, Any] | None = None
         self.poison_step = poison_step
+        self.held_out = torch.randn(held_out, 8)
+
+    def validation_batches(self) -> list[torch.Tensor]:
+        return list(self.held_out.split(2)) if len(self.held_out) else []
 
     def batches(self, epoch: int, seed: int) -> list[torch.Tensor]:
         order = torch.randperm(CLIPS, generator=torch.Generator().manual_seed(seed * 1000 + epoch)).tolist()

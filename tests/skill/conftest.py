@@ -39,11 +39,10 @@ def manifest(voice: Any, base: Any, tmp_path_factory: pytest.TempPathFactory) ->
 def load_task(manifest: Path) -> Any:
     """`load_task(**config changes)` gives a fresh task on the five clips."""
     from tts_train.backends import backend
-    from tts_train.dataset import load_manifest
     from tts_train.workspace import Workspace
 
     def load(**changes: Any) -> Any:
         config = piper_voices.config(manifest, **changes)
-        return backend("piper").load_task(config, load_manifest(manifest), Workspace(manifest.parent))
+        return backend("piper").load_task(config, Workspace(manifest.parent))
 
     return load

@@ -22,7 +22,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def speak():
-    return backend("piper").load_speaker("packaged", None, threads=1)
+    return backend("piper").load_speaker("packaged", None, 1, {})
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -48,7 +48,7 @@ def test_a_missing_phonemizer_is_unavailable_before_any_work(monkeypatch, load_t
     monkeypatch.setattr("tts_train.backends.piper.onnx_voice.read", lambda base: pytest.fail("work was begun"))
 
     with pytest.raises(Unavailable, match="GPL") as missing:
-        backend("piper").load_speaker("packaged", None, threads=1)
+        backend("piper").load_speaker("packaged", None, 1, {})
     with pytest.raises(Unavailable):
         load_task()
 

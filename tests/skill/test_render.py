@@ -68,7 +68,7 @@ class Stage:
         monkeypatch.setattr("tts_train.backends.piper.load_speaker", self._load)
         self.publish(b"first")
 
-    def _load(self, base: str, epoch_folder: Path | None, threads: int) -> Talker:
+    def _load(self, base: str, epoch_folder: Path | None, threads: int, voice: dict[str, Any]) -> Talker:
         weights = (epoch_folder / "weights.safetensors").read_bytes() if epoch_folder else b"base"
         return Talker(weights, self.said, self.breaks_at)
 

@@ -72,7 +72,7 @@ def test_every_command_is_named_in_the_documents() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_documents_name_no_command_that_is_not_there(document: Path) -> None:
-    named = set(re.findall(r"run\.sh ([a-z][a-z-]+)", document.read_text()))
+    named = set(re.findall(r"run\.sh ([a-z][a-z0-9-]+)", document.read_text()))
 
     assert named - COMMANDS.keys() - {"help"} == set()
 

@@ -128,7 +128,7 @@ def faults(typed: Typed) -> Iterator[str]:
     if rest[0] not in COMMANDS:
         yield f"{typed}: no such command"
         return
-    known = set(re.findall(r"--[a-z][a-z-]*", helps()[rest[0]])) | EVERYWHERE
+    known = set(re.findall(r"--[a-z][a-z0-9-]*", helps()[rest[0]])) | EVERYWHERE
     given = [word.partition("=")[0] for word in rest[1:] if word.startswith("--")]
     yield from (f"{typed}: no option {option}" for option in given if option not in known)
 
@@ -193,12 +193,18 @@ def test_exit_codes_are_explained() -> None:
 
 
 def test_config_keys_are_explained() -> None:
-    from tts_train.config import Parent, PiperSettings, ProbeChoice, Schedule, TrainConfig
+    from tts_train.config import LoraSettings, Parent, PiperSettings, ProbeChoice, Qwen3Settings, Schedule, TrainConfig
 
     page = (SKILL / "references/formats.md").read_text(encoding="utf-8")
-    inner = {"schedule": Schedule, "probe": ProbeChoice, "parent": Parent, "piper": PiperSettings}
+    inner = {
+        "schedule": Schedule,
+        "probe": ProbeChoice,
+        "parent": Parent,
+        "piper": PiperSettings,
+        "qwen3": Qwen3Settings,
+    }
     keys = set(TrainConfig.model_fields) - set(inner)
-    keys |= {key for model in inner.values() for key in model.model_fields}
+    keys |= {key for model in (*inner.values(), LoraSettings) for key in model.model_fields}
     spans = {word for span in re.findall(r"`([^`\n]+)`", page) for word in span.split(".")}
 
     assert keys - spans == set()

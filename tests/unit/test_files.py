@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -41,6 +42,48 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_stream_goes_to_disk_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty gigabytes of training state must not stand in memory a second time; short writes are continued."""
+    real, sizes = os.write, []
+    block = bytes(range(256)) * 2**13
+
+    def short(descriptor: int, data: bytes) -> int:
+        sizes.append(real(descriptor, memoryview(data)[: 2**20 + 7]))
+        return sizes[-1]
+
+    monkeypatch.setattr(os, "write", short)
+    files.atomic_write_stream(tmp_path / "a.bin", lambda file: [file.write(piece) for piece in (b"head", block, block)])
+
+    assert (tmp_path / "a.bin").read_bytes() == b"head" + block + block
+    assert max(sizes) <= 2**20 + 7
+
+
+def test_a_stream_tells_of_the_disk_whatever_its_writer_makes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.bin"
+    files.atomic_write_stream(path, lambda file: file.write(b"old"))
+
+    def archive(file: BinaryIO) -> None:
+        """Fails as torch.save does."""
+        try:
+            file.write(bytes(2**22))
+        except OSError as error:
+            raise RuntimeError("unexpected pos 2496 vs 2390") from error
+
+    def full(_descriptor: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(DiskError, match="No space left"):
+            files.atomic_write_stream(path, archive)
+    with pytest.raises(ValueError, match="a bug"):
+        files.atomic_write_stream(path, lambda _file: int("a bug"))
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.bin"]
+
+
 def test_data_is_flushed_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killing a process cannot show a power cut; the order of calls can: fsync(file) < rename < fsync(folder)."""
     calls: list[str] = []
@@ -54,8 +97,9 @@ def test_data_is_flushed_before_the_rename(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os, "replace", lambda old, new: (calls.append("rename"), real_replace(old, new))[1])
 
     files.write_text(tmp_path / "a.txt", "x")
+    files.atomic_write_stream(tmp_path / "a.bin", lambda file: file.write(b"x"))
 
-    assert calls == ["file", "rename", "folder"]
+    assert calls == 2 * ["file", "rename", "folder"]
 
 
 def test_a_folder_is_published_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -46,6 +46,12 @@ def evidence_of(story: Story, *, measured: bool = True, steps: int = STEPS_PER_E
     return Evidence("demo", config, tuple(epochs), backend("piper").recipe, render_key=KEY)
 
 
+def adopted(evidence: Evidence) -> Evidence:
+    """The same epochs, trained elsewhere."""
+    epochs = tuple(replace(item, step=None, sum_lr=None) if item.epoch else item for item in evidence.epochs)
+    return replace(evidence, epochs=epochs, trained_here=False, lr_known=False)
+
+
 def heard(epoch: int, *categories: str, listener: str = "ann", **more: object) -> Verdict:
     return Verdict("demo", epoch, listener, tuple(name for name in CATEGORIES if name in categories), **more)
 
@@ -346,4 +352,7 @@ def test_every_rule_can_be_reached():
         decide(evidence_of(CONSTANT, steps=4), [heard(6, "no-difference")]).rule,
         decide(evidence_of(CONSTANT, measured=False), []).rule,
     ]
+    elsewhere = [(CONSTANT, [heard(6, "no-difference")]), (CONSTANT, [heard(2, "no-difference")])]
+    elsewhere.append((HOT, [heard(1, "mangled")]))
+    decisions += [decide(adopted(evidence_of(story)), verdicts).rule for story, verdicts in elsewhere]
     assert set(decisions) == {rule.name for rule in load_moves().rules}

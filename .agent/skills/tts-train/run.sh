@@ -10,17 +10,19 @@ demo               core     the whole loop on the packaged audiobook, in minutes
 ingest             project  audiobook to clips, texts and a manifest
 ingest-transcript  project  existing clips and texts to a manifest
 align              project  word times for every clip of a dataset
+convert-qwen3      project  clips to Qwen3-TTS codes
 config             core     write or check a training config
 train-local        core     fine-tune a voice; one checkpoint per epoch; resumes
+train-qwen3        core     fine-tune Qwen3-TTS on codes; train-local with a qwen3 config does the same
 probe              core     render the same sentences with each epoch, then measure and gate
 verdict            core     record what a listener heard
 next               core     the next training move, with its reasons and its command
-runs               core     list training runs
+runs               core     list training runs, or adopt checkpoints from elsewhere
 status             core     is it alive, how far, how long still
 report             core     epochs of a run side by side
 tensorboard        skill    serve the TensorBoard of the runs
 infer              core     speak a text with an epoch of a run
-export             skill    turn an epoch into a Piper ONNX voice
+export             core     turn an epoch into voice files of its family
 lock               none     developers: recompile locks/*.txt from pyproject.toml
 test               none     developers: run the test tiers
 '

@@ -18,9 +18,10 @@ from tts_train.workspace import Workspace
 @click.option("--epoch", type=click.IntRange(min=1), help="Published epoch [default: the last].")
 @workspace_option
 def main(target: str, out: Path, epoch: int | None, workspace: str | None) -> dict[str, Any]:
-    """Write an epoch of TARGET (a run or its config) into the folder OUT; piper: RUN.onnx and RUN.onnx.json.
+    """Write an epoch of TARGET (a run or its config) into the folder OUT.
 
-    The written file is run once through its own runtime and compared with the trained weights.
+    piper: RUN.onnx and RUN.onnx.json, run once through its own runtime and compared with the trained weights.
+    qwen3: RUN/, a custom-voice checkpoint that stock qwen-tts loads.
 
     \b
     Example: run.sh export demo-constant voices --epoch 4

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tts_train import jobs
-from tts_train.output import run_command, workspace_option
+from tts_train.output import progress, run_command, workspace_option
 from tts_train.work.train import plan
 from tts_train.workspace import Workspace
 
@@ -33,6 +33,8 @@ def main(config: Path, dry_run: bool, workspace: str | None) -> dict[str, Any]:
         return planned
     if planned["done"]:
         return {**planned, "nothing_left_to_do": True, "next": f"run.sh next {planned['run']}"}
+    for warning in planned["warnings"]:
+        progress(f"warning: {warning}")
     return jobs.replace(
         planned["environment"],
         "train-local",

@@ -78,6 +78,9 @@ def probe_source(path: Path) -> SourceInfo:
             if not container.streams.audio:
                 raise InputUnusable(f"{path} holds no audio stream", hint="name an audio file")
             stream = container.streams.audio[0]
+            # 0: what libav says of any text in a file called .flac; none at all: a codec that it does not know.
+            if not getattr(stream, "rate", 0):
+                raise InputUnusable(f"{path} names no sample rate: it is no audio", hint="name an audio file")
             duration = container.duration / av.time_base if container.duration else 0.0
             chapters = tuple(
                 Chapter(
@@ -174,15 +177,17 @@ def write_audio(path: Path, audio: Audio) -> None:
 def _decoded(path: Path) -> Iterator[NDArray[np.float32]]:
     """Mono float32 chunks at the native rate; channels are averaged."""
     import av
+    import numpy as np
 
     with av.open(str(path)) as container:
         audio = container.streams.audio[0]
-        to_mono = av.AudioResampler("fltp", "mono", audio.rate)
+        # Not "mono" here: libswresample keeps the power, and two equal channels come out 3 dB louder, above full scale.
+        planar = av.AudioResampler("fltp", audio.layout.name, audio.rate)
         for frame in container.decode(audio):
-            for mono in to_mono.resample(frame):
-                yield mono.to_ndarray()[0]
-        for mono in to_mono.resample(None):
-            yield mono.to_ndarray()[0]
+            for channels in planar.resample(frame):
+                yield channels.to_ndarray().mean(axis=0, dtype=np.float32)
+        for channels in planar.resample(None):
+            yield channels.to_ndarray().mean(axis=0, dtype=np.float32)
 
 
 def _check_length(path: Path, decoded: float, promised: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -72,39 +72,94 @@ class PiperSettings(Settings):
         return parts
 
 
+class LoraSettings(Settings):
+    """Low-rank adapters on the attention and MLP projections; published epochs are merged."""
+
+    rank: Annotated[int, Field(ge=1, le=512)] = 16
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Qwen3Settings(Settings):
+    """Knobs of the qwen3 backend."""
+
+    speaker: str | None = None
+    """Speaker of the manifest to train; null: the only one there is."""
+    language: str | None = None
+    """Language tag that training and speaking share: a name the base knows, or auto; null: the manifest's."""
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    subtalker_frames: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of frames, drawn anew each step, on which the code predictor is trained."""
+    predictor_weight: Annotated[float, Field(gt=0, le=10)] = 0.3
+    """Weight of the code predictor's loss beside the talker's."""
+    freeze: list[Literal["text_embedding"]] = []
+    lora: LoraSettings | None = None
+    save_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number type of published epochs. Small updates vanish in bfloat16: epoch.json says how much of them stayed."""
+
+
+FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
+    "piper": {"base": "packaged", "clip_grad": 5.0},
+    "qwen3": {"base": "Qwen/Qwen3-TTS-12Hz-0.6B-Base", "clip_grad": 1.0},
+}
+"""Defaults that differ between families; settings named like a family are that family's own."""
+
+
 class TrainConfig(Settings):
     """A whole training run. Paths are relative to the workspace."""
 
     voice: Name
     run: Name
-    backend: Literal["piper"]
+    backend: Literal["piper", "qwen3"]
     dataset: str
-    base: str = "packaged"
+    base: str
+    """What training starts from: "packaged", a path, or the name of a model on the hub, as the family takes it."""
     epochs: Positive
     batch_size: Positive = 4
     accumulation: Positive = 1
     lr: Annotated[float, Field(gt=0, lt=1)]
     schedule: Schedule = Schedule()
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    clip_grad: Annotated[float, Field(gt=0)] = 5.0
+    clip_grad: Annotated[float, Field(gt=0)]
+    validation_clips: NonNegative = 0
+    """Clips held out of training; their loss is measured after every epoch."""
     seed: NonNegative = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: the GPU when there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number type of the arithmetic; weights and optimizer are always float32. auto: bfloat16 on a GPU."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Data-parallel processes; `accumulation` batches make one step and are shared out among them."""
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     save_every_steps: NonNegative = 0
     """Full state for an exact resume every n optimizer steps; 0: at epoch ends."""
     probe: ProbeChoice | None = None
     parent: Parent | None = None
     piper: PiperSettings = PiperSettings()
+    qwen3: Qwen3Settings = Qwen3Settings()
 
     @model_validator(mode="before")
     @classmethod
-    def _default_run(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "run" not in data and {"voice", "backend"} <= data.keys():
-            return {**data, "run": f"{data['voice']}-{data['backend']}"}
-        return data
+    def _defaults(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        family = data.get("backend")
+        named = {"run": f"{data['voice']}-{family}"} if {"voice", "backend"} <= data.keys() else {}
+        return {**named, **FAMILY_DEFAULTS.get(str(family), {}), **data}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.accumulation % self.processes:
+            raise ValueError(
+                f"accumulation {self.accumulation} cannot be shared out among {self.processes} processes: "
+                "make it a multiple of processes"
+            )
+        return self
 
     def frozen(self) -> dict[str, Any]:
-        """What run.json keeps."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """What run.json keeps: everything but other families' settings."""
+        others = FAMILY_DEFAULTS.keys() - {self.backend}
+        return self.model_dump(mode="json", exclude_none=True, exclude=set(others))
 
 
 def load_train_config(path: Path, workspace: Workspace) -> TrainConfig:
@@ -112,8 +167,6 @@ def load_train_config(path: Path, workspace: Workspace) -> TrainConfig:
     document = load_yaml(path)
     config = validate(TrainConfig, document, path)
     named: dict[tuple[str, ...], str | None] = {("dataset",): config.dataset}
-    if config.base != "packaged":
-        named["base",] = config.base
     if config.probe:
         named["probe", "file"] = config.probe.file
         named["probe", "target"] = config.probe.target

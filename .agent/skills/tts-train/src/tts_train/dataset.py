@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tts_train.clip import Clip, Rejection
 from tts_train.errors import ConfigError, InputUnusable, Problem
-from tts_train.files import read_jsonl, write_jsonl
+from tts_train.files import read_jsonl, sha256_file, write_jsonl
 from tts_train.yaml_config import load_yaml, validate
 
 CONSENT = Literal["own voice", "written consent", "public domain", "synthetic voice", "licensed"]
@@ -72,6 +73,14 @@ def load_manifest(path: Path) -> list[Clip]:
 def audio_path(manifest: Path, clip: Clip) -> Path:
     """Where a clip's audio is."""
     return manifest.parent / clip.audio_file
+
+
+def dataset_sha256(manifest: Path, clips: Iterable[Clip]) -> str:
+    """Hash of the manifest and of every clip's audio: what is trained on, exactly."""
+    digest = hashlib.sha256(manifest.read_bytes())
+    for clip in clips:
+        digest.update(sha256_file(audio_path(manifest, clip)).encode())
+    return digest.hexdigest()
 
 
 def write_manifest(path: Path, clips: Iterable[Clip]) -> None:

@@ -10,25 +10,77 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tts_train.errors import Busy, ConfigError, DiskError, InputUnusable, Problem
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 TEMPORARY = ".tmp-"
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` with `data`, or leave it as it was. Raises DiskError when the disk refuses."""
+    _atomically(path, lambda temporary: write_synced(temporary, data))
+
+
+def atomic_write_stream(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Replace `path` with what `write(file)` writes, piece by piece: nothing is held in memory twice.
+
+    `file` can be written to only, not read or sought. Raises DiskError when the disk refuses, as whatever else
+    `write` made of that.
+    """
+
+    def stream(temporary: Path) -> None:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            raw = _Descriptor(descriptor)
+            try:
+                with io.BufferedWriter(raw, 1 << 20) as file:
+                    write(file)
+            except Exception as error:
+                if raw.failed is None or raw.failed is error:
+                    raise
+                # torch.save turns a failed write into a RuntimeError about positions in its archive.
+                raise raw.failed from error
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    _atomically(path, stream)
+
+
+class _Descriptor(io.RawIOBase):
+    """An open file whose every write is os.write; BufferedWriter goes on after short ones."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.failed: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return _written(self._descriptor, memoryview(data))
+        except OSError as error:
+            self.failed = self.failed or error
+            raise
+
+
+def _atomically(path: Path, fill: Callable[[Path], None]) -> None:
     with _disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f"{TEMPORARY}{path.name}.{os.getpid()}"
         try:
-            write_synced(temporary, data)
+            fill(temporary)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
@@ -43,13 +95,18 @@ def write_synced(path: Path, data: bytes) -> None:
     try:
         view = memoryview(data)
         while view:
-            written = os.write(descriptor, view)
-            if written == 0:
-                raise OSError(errno.ENOSPC, "the disk took no more bytes", str(path))
-            view = view[written:]
+            view = view[_written(descriptor, view) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _written(descriptor: int, data: memoryview) -> int:
+    """os.write, where nothing written is an error: nobody may try for ever."""
+    written = os.write(descriptor, data)
+    if written == 0 and data:
+        raise OSError(errno.ENOSPC, "the disk took no more bytes")
+    return written
 
 
 def sync_folder(folder: Path) -> None:

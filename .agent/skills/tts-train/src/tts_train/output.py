@@ -24,7 +24,16 @@ from tts_train.errors import DiskError, Stopped, TtsTrainError, UsageError
 
 def progress(text: str) -> None:
     """One line for the person or log that watches."""
-    print(text, file=sys.stderr, flush=True)
+    if not _muted:
+        print(text, file=sys.stderr, flush=True)
+
+
+_muted: list[bool] = []
+
+
+def mute_progress() -> None:
+    """This process is one of several that do the same: another one tells."""
+    _muted.append(True)
 
 
 _guards: list[int] = []

@@ -6,8 +6,8 @@ way to make it speak, used by probes, `infer` and `serve` alike, so what was jud
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +17,6 @@ from tts_train.errors import ConfigError
 
 if TYPE_CHECKING:
     from tts_train.audio import Audio
-    from tts_train.clip import Clip
     from tts_train.config import TrainConfig
     from tts_train.training.task import Task
     from tts_train.workspace import Workspace
@@ -42,12 +41,28 @@ class Speaker(Protocol):
         """Speak. The same weights, text, setting, seed and thread count give the same samples."""
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What can be said of a training before any model library is loaded."""
+
+    clips: int
+    audio_seconds: float
+    estimate: Mapping[str, Any]
+    """`minutes`, `disk_gigabytes`, `basis`, and what else the family knows."""
+    warnings: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Examine(Protocol):
+    def __call__(self, config: TrainConfig, workspace: Workspace) -> Examined: ...
+
+
 class LoadTask(Protocol):
-    def __call__(self, config: TrainConfig, clips: Sequence[Clip], workspace: Workspace) -> Task: ...
+    def __call__(self, config: TrainConfig, workspace: Workspace) -> Task: ...
 
 
 class LoadSpeaker(Protocol):
-    def __call__(self, base: str, epoch_folder: Path | None, threads: int) -> Speaker: ...
+    def __call__(self, base: str, epoch_folder: Path | None, threads: int, voice: Mapping[str, Any]) -> Speaker: ...
 
 
 class ExportVoice(Protocol):
@@ -68,19 +83,25 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Backend:
-    """A model family. `home` is the module that holds `load_task` and `load_speaker`."""
+    """A model family. `home` is the module that holds `examine`, `load_task`, `load_speaker` and `export_voice`."""
 
     name: str
     environment: str
     summary: str
     recipe: Recipe
     home: str
-    cpu_seconds_per_clip: float
-    """Training cost of one clip in one epoch on two CPU cores, for estimates."""
-    epoch_megabytes: float
-    """Size of one published epoch."""
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    """How the family speaks a probe."""
     gpl_packages: tuple[str, ...] = ()
     """GPL packages it cannot work without; `setup --no-gpl` leaves them out."""
+
+    @property
+    def examine(self) -> Examine:
+        """Check what a config names and estimate what training costs; light enough for the core environment.
+
+        Raises ConfigError with every problem at once, InputUnusable when there is nothing to train on.
+        """
+        return cast("Examine", import_module(self.home).examine)
 
     @property
     def load_task(self) -> LoadTask:
@@ -88,13 +109,18 @@ class Backend:
 
     @property
     def load_speaker(self) -> LoadSpeaker:
-        """`base` is "packaged" or the absolute path of a voice; `epoch_folder` None speaks with the base."""
+        """`base` as `base_of` gives it; `epoch_folder` None speaks with the base; `voice` is run.json's."""
         return cast("LoadSpeaker", import_module(self.home).load_speaker)
 
     @property
     def export_voice(self) -> ExportVoice:
         """Write an epoch as the voice files the family's own programs read."""
         return cast("ExportVoice", import_module(self.home).export_voice)
+
+    @property
+    def inference_version(self) -> int:
+        """Raised by a family whose way of speaking changes; older renders are then not compared with new ones."""
+        return int(getattr(import_module(self.home), "INFERENCE_VERSION", 1))
 
 
 BACKENDS: dict[str, Backend] = {
@@ -110,9 +136,31 @@ BACKENDS: dict[str, Backend] = {
             steps="70-150 steps at a constant rate move the voice audibly; 3e-4 mangles words",
         ),
         home="tts_train.backends.piper",
-        cpu_seconds_per_clip=0.5,
-        epoch_megabytes=63.0,
+        # Without noise the same weights give the same samples whatever the seed.
+        knobs={"noise_scale": 0.0, "noise_w": 0.0, "length_scale": 1.0, "sentence_silence": 0.2},
         gpl_packages=("piper-tts",),
+    ),
+    "qwen3": Backend(
+        name="qwen3",
+        environment="project",
+        summary="Qwen3-TTS 0.6B or 1.7B (ten languages), fine-tuned on a GPU",
+        recipe=Recipe(
+            lr=1e-5,
+            batch_size=8,
+            epochs=6,
+            warmup_steps=20,
+            steps="a few hundred steps; rates are advice for the right target, not measured here on real weights",
+        ),
+        home="tts_train.backends.qwen3",
+        knobs={
+            "temperature": 0.9,
+            "top_k": 50,
+            "top_p": 1.0,
+            "repetition_penalty": 1.05,
+            "subtalker_temperature": 0.9,
+            "subtalker_top_k": 50,
+            "subtalker_top_p": 1.0,
+        },
     ),
 }
 
@@ -124,3 +172,9 @@ def backend(name: str) -> Backend:
     near = get_close_matches(name, BACKENDS, n=1)
     meant = f"did you mean '{near[0]}'? " if near else ""
     raise ConfigError(f"there is no backend '{name}'", hint=f"{meant}one of: {', '.join(sorted(BACKENDS))}")
+
+
+def base_of(config: TrainConfig, workspace: Workspace) -> str:
+    """The base as a family takes it: an absolute path when it is one in the workspace, else the name as written."""
+    path = workspace.path(config.base)
+    return str(path) if path.exists() else config.base

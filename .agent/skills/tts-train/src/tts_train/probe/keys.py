@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,8 @@ from tts_train.errors import ConfigError, InputUnusable
 from tts_train.files import read_json, sha256_json, write_json
 from tts_train.probe.probe import Probe
 
-KNOBS: dict[str, dict[str, float]] = {
-    "piper": {"noise_scale": 0.0, "noise_w": 0.0, "length_scale": 1.0, "sentence_silence": 0.2},
-}
-"""How each family speaks a probe. Piper without noise: the same weights give the same samples whatever the seed."""
+NOT_HEARD = ("reference", "speaker")
+"""Parts of a run's voice that do not change its sound: a path, whose content's hash stands beside it, and a name."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,9 @@ class Setting:
     backend: str
     threads: int
     dtype: str = "float32"
-    knobs: Mapping[str, float] = field(default_factory=dict)
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    voice: Mapping[str, Any] = field(default_factory=dict)
+    """What else the run's voice is made of: language, hash of the reference."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,13 @@ class RenderKey:
 
     def content(self) -> dict[str, Any]:
         """The object in key.json, and what is hashed."""
+        setting = asdict(self.setting)
+        if not self.setting.voice:
+            del setting["voice"]
         return {
             "texts": dict(self.texts),
             "seeds": list(self.seeds),
-            "setting": asdict(self.setting),
+            "setting": setting,
             "inference_version": self.inference_version,
         }
 
@@ -57,15 +59,11 @@ class RenderKey:
         return sha256_json(self.content())[:16]
 
 
-def render_key(probe: Probe, family: Backend, threads: int) -> RenderKey:
-    """The key under which `family` speaks `probe`.
-
-    A family whose way of speaking changes raises INFERENCE_VERSION in its home module; older renders then stay where
-    they are and are not compared with new ones.
-    """
-    setting = Setting(family.name, threads, knobs=KNOBS.get(family.name, {}))
-    version = int(getattr(import_module(family.home), "INFERENCE_VERSION", 1))
-    return RenderKey(probe.texts, tuple(probe.seeds), setting, version)
+def render_key(probe: Probe, family: Backend, threads: int, voice: Mapping[str, Any] | None = None) -> RenderKey:
+    """The key under which a run of `family` with this `voice` (run.json's) speaks `probe`."""
+    heard = {name: value for name, value in (voice or {}).items() if name not in NOT_HEARD}
+    setting = Setting(family.name, threads, knobs=family.knobs, voice=heard)
+    return RenderKey(probe.texts, tuple(probe.seeds), setting, family.inference_version)
 
 
 def write_key(folder: Path, key: RenderKey) -> None:

@@ -15,7 +15,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from tts_train.audio import write_audio
-from tts_train.backends import backend
+from tts_train.backends import backend, base_of
 from tts_train.files import read_json, require_space, sha256_file, write_json
 from tts_train.output import progress
 from tts_train.probe.keys import RenderKey, render_key, write_key
@@ -80,14 +80,15 @@ def render_run(
     config = folder.config()
     family = backend(config.backend)
     threads = threads or config.threads
-    key = render_key(script, family, threads)
+    voice = folder.voice(place)
+    key = render_key(script, family, threads, voice)
     chosen = [folder.epoch(number) for number in epochs]
     require_space(folder.path, BYTES_PER_EPOCH * len(chosen) * len(script.seeds))
     write_key(folder.path / "renders" / key.name, key)
-    base = config.base if config.base == "packaged" else str(place.path(config.base))
+    base = base_of(config, place)
     started = time.monotonic()
     done = [
-        _render_epoch(folder, epoch, script, key, partial(family.load_speaker, base, epoch.folder, threads))
+        _render_epoch(folder, epoch, script, key, partial(family.load_speaker, base, epoch.folder, threads, voice))
         for epoch in chosen
     ]
     return {

@@ -75,7 +75,7 @@ def plan(
     folder = RunFolder(workspace.run(run))
     file, aim, numbers = _choices(workspace, folder, probe, epochs, target)
     script, config = load_probe(file), folder.config()
-    key = render_key(script, backend(config.backend), config.threads)
+    key = render_key(script, backend(config.backend), config.threads, folder.voice(workspace))
     wanted = [(item.id, seed) for item in script.items for seed in script.seeds]
     folders = {number: render_folder(folder, key.name, number) for number in numbers}
     missing = [

@@ -68,9 +68,10 @@ def bandwidth_hz(audio: Audio) -> float:
     for start in starts:
         power += np.abs(np.fft.rfft(audio.samples[start : start + size] * window)) ** 2
     level = 10.0 * np.log10(power / len(starts) + 1e-20)
-    # Smooth over about 200 Hz, so that one stray bin does not count as sound.
-    width = max(1, round(200 * size / audio.rate))
-    smooth = np.convolve(level, np.ones(width) / width, mode="same")
+    # Smooth over about 200 Hz, so that one stray bin does not count as sound. Edges are repeated: a zero beyond them
+    # would be 0 dB, the loudest of all, and every 16-bit recording would reach up to half its rate.
+    width = max(1, round(200 * size / audio.rate)) | 1
+    smooth = np.convolve(np.pad(level, width // 2, mode="edge"), np.ones(width) / width, mode="valid")
     present = np.flatnonzero(smooth > smooth.max() - BANDWIDTH_FLOOR_DB)
     return float(present[-1] * audio.rate / size)
 

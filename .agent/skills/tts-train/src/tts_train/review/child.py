@@ -44,7 +44,12 @@ class Child:
 
 
 def plan_child(workspace: Workspace, evidence: Evidence, decision: Decision, limits: Thresholds) -> Child | None:
-    """The run that follows from a decision; None when the move trains nothing (audit-data, ship, listen first)."""
+    """The run that follows from a decision; None when the move trains nothing (audit-data, ship, listen first).
+
+    Nor does one follow from a run that was trained elsewhere: its data and settings are not known.
+    """
+    if not evidence.trained_here:
+        return None
     if decision.listen or decision.move in ("audit-data", "ship"):
         return None
     changes = {**_changes(evidence, decision, limits), **_parent(evidence, decision)}
@@ -96,7 +101,7 @@ def _changes(evidence: Evidence, decision: Decision, limits: Thresholds) -> dict
     if "remove-decay" in moves or decision.move in ("train-more", "add-epochs"):
         changes |= {"schedule.shape": "constant", "schedule.horizon_steps": None}
     if decision.move == "add-epochs":
-        wanted = math.ceil(limits.aim_steps / max(1.0, evidence.steps_per_epoch))
+        wanted = math.ceil(limits.aim_steps / max(1.0, evidence.steps_per_epoch or 0.0))
         changes["epochs"] = max(wanted, config.epochs + 1)
     if decision.move in ("lower-lr-continue", "rewind"):
         changes["lr"] = _lowered(evidence, limits)
@@ -107,7 +112,7 @@ def _raised(evidence: Evidence, limits: Thresholds) -> dict[str, Any]:
     """Up to the recipe's rate, or by a factor when it is there already; an endless warm-up is the same fault."""
     config, recipe = evidence.config, evidence.recipe
     changes: dict[str, Any] = {}
-    if recipe and config.schedule.warmup_steps > max(recipe.warmup_steps, evidence.last.step / 2):
+    if recipe and config.schedule.warmup_steps > max(recipe.warmup_steps, (evidence.last.step or 0) / 2):
         changes["schedule.warmup_steps"] = recipe.warmup_steps
         if config.lr >= recipe.lr:
             return changes

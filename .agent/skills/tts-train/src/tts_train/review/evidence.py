@@ -61,12 +61,12 @@ class Measures:
 
 @dataclass(frozen=True)
 class EpochEvidence:
-    """One epoch; 0 is the untouched base."""
+    """One epoch; 0 is the untouched base. None is "not known": of a run that was trained elsewhere."""
 
     epoch: int
-    step: int = 0
-    sum_lr: float = 0.0
-    drift: float = 0.0
+    step: int | None = 0
+    sum_lr: float | None = 0.0
+    drift: float | None = 0.0
     loss: float | None = None
     measures: Measures | None = None
 
@@ -109,6 +109,9 @@ class Evidence:
     inherited_steps: int = 0
     inherited_sum_lr: float = 0.0
     """Of the ancestors whose weights this run began with."""
+    trained_here: bool = True
+    """False: an adopted run, of which schedule, steps and data are not known."""
+    lr_known: bool = True
 
     @property
     def last(self) -> EpochEvidence:
@@ -119,7 +122,9 @@ class Evidence:
         return self.epochs[0].measures
 
     @property
-    def steps_per_epoch(self) -> float:
+    def steps_per_epoch(self) -> float | None:
+        if self.last.step is None:
+            return None
         return self.last.step / self.last.epoch if self.last.epoch else 0.0
 
     @property
@@ -134,9 +139,11 @@ class Evidence:
                 return item
         raise ConfigError(f"run '{self.run}' has no epoch {epoch}", hint="look at: run.sh report RUN")
 
-    def sum_lr(self, epoch: int) -> SumLr:
-        """Σ lr up to an epoch, ancestors' weights included."""
+    def sum_lr(self, epoch: int) -> SumLr | None:
+        """Σ lr up to an epoch, ancestors' weights included; None when it is not on record."""
         here = self.at(epoch)
+        if not self.trained_here or here.step is None or here.sum_lr is None:
+            return None
         steps, warmup = here.step, self.config.schedule.warmup_steps
         constant = Schedule(shape="constant", warmup_steps=warmup)
         without = sum_lr(steps, peak=self.config.lr, schedule=constant, total_steps=steps)
@@ -153,6 +160,7 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
     """Evidence of a run. Raises InputUnusable when there is no such run or it has published nothing."""
     folder = RunFolder(workspace.run(run))
     config, published = folder.config(), folder.epochs()
+    info = folder.info()
     state = str(read_status(folder.path)["state"])
     if not published:
         hint = f"run.sh status {run} says how far it is"
@@ -163,16 +171,28 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
     epochs += [
         EpochEvidence(
             epoch=item.number,
-            step=int(item.info["step"]),
-            sum_lr=float(item.info["sum_lr"]),
-            drift=float(item.info["drift"]),
+            step=None if item.info["step"] is None else int(item.info["step"]),
+            sum_lr=_number(item.info["sum_lr"]),
+            drift=_number(item.info["drift"]),
             loss=_number(item.info.get("loss", {}).get("loss")),
             measures=_measures(renders, item.number),
         )
         for item in published
     ]
     steps, inherited = _inherited(workspace, config)
-    return Evidence(run, config, tuple(epochs), _recipe(config.backend), state, key, steps, inherited)
+    recipe = _recipe(config.backend)
+    return Evidence(
+        run,
+        config,
+        tuple(epochs),
+        recipe,
+        state,
+        key,
+        steps,
+        inherited,
+        trained_here=not info.get("adopted", False),
+        lr_known=bool(info.get("lr_known", True)),
+    )
 
 
 def newest_render_key(run: Path) -> str | None:
@@ -224,7 +244,7 @@ def _measures(renders: Path | None, epoch: int) -> Measures | None:
 
 
 def _inherited(workspace: Workspace, config: TrainConfig) -> tuple[int, float]:
-    """Steps and Σ lr behind the weights a run began with. Ancestors that were removed count nothing."""
+    """Steps and Σ lr behind the weights a run began with. Ancestors that were removed or adopted count nothing."""
     steps, total, parent = 0, 0.0, config.parent
     for _ in range(_GENERATIONS):
         if parent is None or not parent.from_weights:
@@ -234,6 +254,8 @@ def _inherited(workspace: Workspace, config: TrainConfig) -> tuple[int, float]:
             info = folder.epoch(parent.epoch).info
             parent = folder.config().parent
         except (InputUnusable, ConfigError):
+            break
+        if info["step"] is None or info["sum_lr"] is None:
             break
         steps, total = steps + int(info["step"]), total + float(info["sum_lr"])
     return steps, total

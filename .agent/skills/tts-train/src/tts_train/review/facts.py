@@ -39,7 +39,10 @@ class Thresholds(Settings):
 
 @dataclass(frozen=True)
 class Facts:
-    """What the rules look at. `judged` is the epoch the signs speak of, `back` the one to go back to (0: the base)."""
+    """What the rules look at. `judged` is the epoch the signs speak of, `back` the one to go back to (0: the base).
+
+    None is "not known": it meets no condition, neither that something holds nor that it does not.
+    """
 
     basis: Basis
     signs: frozenset[str]
@@ -48,10 +51,11 @@ class Facts:
     earlier: Earlier
     later: bool
     judged_good: bool
-    short: bool
-    decays: bool
-    restores_half: bool
-    few_steps: bool
+    trained_here: bool
+    short: bool | None = None
+    decays: bool | None = None
+    restores_half: bool | None = None
+    few_steps: bool | None = None
 
 
 def facts_of(evidence: Evidence, last_words: Sequence[Verdict], limits: Thresholds) -> Facts:
@@ -62,23 +66,39 @@ def facts_of(evidence: Evidence, last_words: Sequence[Verdict], limits: Threshol
     else:
         signs = inferred_signs(evidence, limits)
     back, earlier = _earlier(evidence, last_words, judged, limits)
-    bound = evidence.sum_lr(judged)
-    here = evidence.at(judged)
-    more = evidence.sum_lr(evidence.last.epoch).actual >= 1.5 * bound.actual
-    steps = here.step + evidence.inherited_steps
     return Facts(
         basis="verdicts" if last_words else "evidence",
         signs=signs,
         judged=judged,
         back=back,
         earlier=earlier,
-        later=more and evidence.last.epoch > judged and passes(evidence, evidence.last, limits) is not False,
+        later=_later(evidence, judged, limits),
         judged_good=bool(clean_good(last_words)) or "good" in signs,
-        short=bound.actual < limits.short * bound.aim,
-        decays=bound.without_decay > limits.decays * bound.actual,
-        restores_half=bound.restored >= limits.restores,
-        few_steps=steps < limits.few_steps or evidence.steps_per_epoch < limits.few_steps_per_epoch,
+        trained_here=evidence.trained_here,
+        **_training(evidence, judged, limits),
     )
+
+
+def _later(evidence: Evidence, judged: int, limits: Thresholds) -> bool:
+    """Whether epochs after the judged one hold more training and pass the gates."""
+    if evidence.last.epoch <= judged or passes(evidence, evidence.last, limits) is False:
+        return False
+    bound, last = evidence.sum_lr(judged), evidence.sum_lr(evidence.last.epoch)
+    return bound is None or last is None or last.actual >= 1.5 * bound.actual
+
+
+def _training(evidence: Evidence, judged: int, limits: Thresholds) -> dict[str, bool]:
+    """Facts from rate, schedule and steps; none of a run that was trained elsewhere."""
+    bound, here, per_epoch = evidence.sum_lr(judged), evidence.at(judged), evidence.steps_per_epoch
+    if bound is None or here.step is None or per_epoch is None:
+        return {}
+    steps = here.step + evidence.inherited_steps
+    return {
+        "short": bound.actual < limits.short * bound.aim,
+        "decays": bound.without_decay > limits.decays * bound.actual,
+        "restores_half": bound.restored >= limits.restores,
+        "few_steps": steps < limits.few_steps or per_epoch < limits.few_steps_per_epoch,
+    }
 
 
 def inferred_signs(evidence: Evidence, limits: Thresholds) -> frozenset[str]:
@@ -166,7 +186,7 @@ def _improving(evidence: Evidence, limits: Thresholds) -> bool:
 
 def _starved(evidence: Evidence, limits: Thresholds) -> bool:
     bound = evidence.sum_lr(evidence.last.epoch)
-    return bound.actual < limits.slow * bound.aim
+    return bound is not None and bound.actual < limits.slow * bound.aim
 
 
 def similarity(item: EpochEvidence) -> float:

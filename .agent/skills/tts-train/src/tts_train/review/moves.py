@@ -41,7 +41,7 @@ Sign = Literal[
     "improving",
     "settled",
 ]
-_CONDITIONS = ("earlier", "later", "judged_good", "short", "decays", "restores_half", "few_steps")
+_CONDITIONS = ("earlier", "later", "judged_good", "trained_here", "short", "decays", "restores_half", "few_steps")
 
 
 class Rule(Settings):
@@ -52,6 +52,7 @@ class Rule(Settings):
     earlier: Earlier | None = None
     later: bool | None = None
     judged_good: bool | None = None
+    trained_here: bool | None = None
     short: bool | None = None
     decays: bool | None = None
     restores_half: bool | None = None
@@ -117,6 +118,7 @@ def decide(evidence: Evidence, verdicts: Sequence[Verdict]) -> Decision:
             *reasons.heard(facts, last_words),
             rule.because.strip().format_map(numbers),
             *reasons.measured(facts, evidence, table.thresholds),
+            *reasons.not_known(evidence),
             *contradictions,
             *reasons.unfinished(evidence),
         ),

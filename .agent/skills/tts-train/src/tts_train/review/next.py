@@ -44,7 +44,7 @@ def propose(workspace: Workspace, run: str, *, write: bool = False) -> dict[str,
         "basis": decision.basis,
         "confirmed": decision.confirmed,
         "config_diff": {name: list(values) for name, values in child.diff.items()} if child else {},
-        "sum_lr": {"actual": bound.actual, "without_decay": bound.without_decay, "recipe": bound.recipe},
+        "sum_lr": {name: getattr(bound, name) if bound else None for name in ("actual", "without_decay", "recipe")},
         "command": _command(workspace, evidence, decision, child, written=write),
         "would_change_its_mind": list(decision.would_change),
         "contradictions": list(decision.contradictions),
@@ -60,6 +60,12 @@ def propose(workspace: Workspace, run: str, *, write: bool = False) -> dict[str,
 def command_without_child(workspace: Workspace, evidence: Evidence, decision: Decision) -> str:
     """What to type when nothing is to be trained, or before it is."""
     run, epoch = evidence.run, str(decision.epoch)
+    if not evidence.trained_here and not decision.listen and decision.move not in ("ship", "rewind"):
+        # What it was trained on is known to the person who has it: VOICE is theirs to fill in.
+        if decision.move == "audit-data":
+            return command_line(workspace, "report", "datasets/VOICE")
+        backend, manifest = evidence.config.backend, "datasets/VOICE/train_manifest.jsonl"
+        return command_line(workspace, "config", "new", "VOICE", "--backend", backend, "--dataset", manifest)
     if decision.move == "audit-data":
         dataset = workspace.path(evidence.config.dataset).parent
         return command_line(workspace, "report", shown(dataset))

@@ -25,9 +25,10 @@ STALE_SECONDS = 3 * HEARTBEAT_SECONDS + 30
 def run_status(workspace: Workspace, name: str) -> dict[str, Any]:
     """One run's status.
 
-    Returns {run, state, stale, heartbeat_age_seconds, progress_age_seconds, host, pid, step, epoch, epochs_published,
-    epochs_planned, last_epoch, loss, eta_seconds, reason, next, text}. `state` is new, starting, training, done,
-    stopped, failed or interrupted (its process is gone). Raises InputUnusable when there is no such run.
+    Returns {run, state, stale, heartbeat_age_seconds, progress_age_seconds, host, pid, step, epoch, adopted,
+    epochs_published, epochs_planned, last_epoch, loss, eta_seconds, reason, next, text}. `state` is new, starting,
+    training, done, stopped, failed or interrupted (its process is gone). Raises InputUnusable when there is no
+    such run.
     """
     run = RunFolder(workspace.run(name))
     config, published, status = run.config(), run.epochs(), read_status(run.path)
@@ -40,6 +41,7 @@ def run_status(workspace: Workspace, name: str) -> dict[str, Any]:
         "heartbeat_age_seconds": heartbeat,
         "progress_age_seconds": _age(status.get("progress_at")),
         **{key: status.get(key) for key in ("host", "pid", "step", "epoch", "loss", "eta_seconds", "reason")},
+        "adopted": bool(run.info().get("adopted")),
         "epochs_published": len(published),
         "epochs_planned": config.epochs,
         "last_epoch": dict(published[-1].info) if published else None,
@@ -77,7 +79,8 @@ def config_path(workspace: Workspace, run: str) -> Path | None:
 def _row(workspace: Workspace, folder: Path, verdicts: int) -> dict[str, Any]:
     try:
         run = RunFolder(folder)
-        config, published = run.config(), run.epochs()
+        config, published, info = run.config(), run.epochs(), run.info()
+        adopted = bool(info.get("adopted"))
         row: dict[str, Any] = {
             "run": folder.name,
             "voice": config.voice,
@@ -85,8 +88,9 @@ def _row(workspace: Workspace, folder: Path, verdicts: int) -> dict[str, Any]:
             "state": read_status(folder)["state"],
             "epochs_published": len(published),
             "epochs_planned": config.epochs,
-            "lr": config.lr,
-            "schedule": config.schedule.shape,
+            "lr": config.lr if info.get("lr_known", True) else None,
+            "schedule": None if adopted else config.schedule.shape,
+            "adopted": adopted,
             "verdicts": verdicts,
             "parent": config.parent.model_dump(mode="json") if config.parent else None,
             "speaker_similarity": None,
@@ -123,10 +127,9 @@ def _status_text(result: Mapping[str, Any]) -> str:
     ]
     if result["reason"]:
         lines.append(f"  {result['reason']}")
+    step = "steps unknown" if result["adopted"] else f"step {result['step'] or 0}"
     loss = "" if result["loss"] is None else f", loss {result['loss']:.3f}"
-    lines.append(
-        f"  epochs {result['epochs_published']} of {result['epochs_planned']}, step {result['step'] or 0}{loss}"
-    )
+    lines.append(f"  epochs {result['epochs_published']} of {result['epochs_planned']}, {step}{loss}")
     if result["heartbeat_age_seconds"] is not None:
         where = "" if result["host"] == socket.gethostname() else f" on {result['host']}"
         lines.append(f"  last sign {duration(result['heartbeat_age_seconds'])} ago{where} (pid {result['pid']})")

@@ -9,6 +9,9 @@ from tts_train.review.evidence import Evidence, Measures
 from tts_train.review.facts import Facts, Thresholds, clean_good, difference, passes, share, words_hold
 from tts_train.review.verdicts import HARM, Verdict
 
+UNKNOWN = "unknown"
+"""Of a run that was trained elsewhere."""
+
 
 def heard(facts: Facts, last_words: Sequence[Verdict]) -> list[str]:
     if not last_words:
@@ -31,13 +34,15 @@ def measured(facts: Facts, evidence: Evidence, limits: Thresholds) -> list[str]:
         told.append("The voice moves towards the target, but slowly.")
     if "starved" in facts.signs:
         told.append("Nothing was measured against a target speaker; Σlr alone says that it was hardly trained.")
-    if facts.signs & {"no-difference", "slow", "starved"}:
-        told.append(f"Weights drifted by {here.drift:.2g} of their norm in {here.step} optimizer steps.")
-        if here.drift < limits.still_drift and here.sum_lr > 0:
+    if facts.signs & {"no-difference", "slow", "starved"} and here.drift is not None:
+        in_steps = "" if here.step is None else f" in {here.step} optimizer steps"
+        told.append(f"Weights drifted by {here.drift:.2g} of their norm{in_steps}.")
+        if here.drift < limits.still_drift and here.sum_lr != 0:
             told.append(
                 "That is no movement at all: frozen parts look like this, "
                 "and updates lost to rounding in low precision."
             )
+    if facts.signs & {"no-difference", "slow", "starved"}:
         losses = [item.loss for item in evidence.epochs if item.loss is not None]
         if len(losses) > 1:
             told.append(
@@ -88,6 +93,15 @@ def contradictions(facts: Facts, evidence: Evidence, last_words: Sequence[Verdic
     return [f"Contradiction: {text}. Verdicts outrank measures." for text in found]
 
 
+def not_known(evidence: Evidence) -> list[str]:
+    """What cannot be said of a run that was trained elsewhere."""
+    if evidence.trained_here:
+        return []
+    drift = "" if evidence.last.drift is not None else ", nor how far its weights moved (the base is not here)"
+    record = f"its schedule, steps, Σlr and data are not on record{drift}"
+    return [f"This run was trained elsewhere and adopted: {record}. Nothing above is concluded from them."]
+
+
 def unfinished(evidence: Evidence) -> list[str]:
     planned = evidence.config.epochs
     if evidence.last.epoch >= planned:
@@ -99,7 +113,8 @@ def numbers(
     facts: Facts, evidence: Evidence, epoch: int, last_words: Sequence[Verdict], limits: Thresholds
 ) -> dict[str, Any]:
     """What {names} in the rules' texts stand for."""
-    bound, here, named = evidence.sum_lr(facts.judged), evidence.at(facts.judged), evidence.at(epoch)
+    bound, last = evidence.sum_lr(facts.judged), evidence.sum_lr(evidence.last.epoch)
+    here, named, per_epoch = evidence.at(facts.judged), evidence.at(epoch), evidence.steps_per_epoch
     similarity = named.measures.speaker_similarity if named.measures else None
     if any(verdict.epoch == epoch for verdict in clean_good(last_words)):
         reason = "the last one that was judged good"
@@ -114,13 +129,13 @@ def numbers(
         "epoch": epoch,
         "epoch_reason": reason,
         "epoch_similarity": "not measured" if similarity is None else f"{similarity:.3f}",
-        "steps": here.step + evidence.inherited_steps,
-        "steps_per_epoch": f"{evidence.steps_per_epoch:.0f}",
-        "lr": f"{evidence.config.lr:.1e}",
+        "steps": UNKNOWN if here.step is None else here.step + evidence.inherited_steps,
+        "steps_per_epoch": UNKNOWN if per_epoch is None else f"{per_epoch:.0f}",
+        "lr": f"{evidence.config.lr:.1e}" if evidence.lr_known else UNKNOWN,
         "recipe_lr": f"{evidence.recipe.lr:.1e}" if evidence.recipe else "no known rate",
-        "sum_lr": f"{bound.actual:.2e}",
-        "sum_lr_last": f"{evidence.sum_lr(evidence.last.epoch).actual:.2e}",
-        "sum_lr_without_decay": f"{bound.without_decay:.2e}",
-        "sum_lr_recipe": "an unknown sum" if bound.recipe is None else f"{bound.recipe:.2e}",
-        "restored": f"{bound.restored:.0%}",
+        "sum_lr": UNKNOWN if bound is None else f"{bound.actual:.2e}",
+        "sum_lr_last": UNKNOWN if last is None else f"{last.actual:.2e}",
+        "sum_lr_without_decay": UNKNOWN if bound is None else f"{bound.without_decay:.2e}",
+        "sum_lr_recipe": "an unknown sum" if bound is None or bound.recipe is None else f"{bound.recipe:.2e}",
+        "restored": UNKNOWN if bound is None else f"{bound.restored:.0%}",
     }

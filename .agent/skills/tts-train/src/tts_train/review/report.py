@@ -191,7 +191,8 @@ def _epoch_row(item: EpochEvidence) -> dict[str, Any]:
 
 def _run_text(evidence: Evidence, verdicts: list[Verdict], proposal: dict[str, Any]) -> str:
     config = evidence.config
-    lines = [f"# Run {evidence.run}", "", *(f"- {line}" for line in _settings(config)), f"- state: {evidence.state}"]
+    settings = _settings(config) if evidence.trained_here else _settings_elsewhere(evidence)
+    lines = [f"# Run {evidence.run}", "", *(f"- {line}" for line in settings), f"- state: {evidence.state}"]
     lines += ["", "## Epochs", "", *_epochs_table(evidence), *_gates(evidence), "", "## Verdicts", ""]
     lines += [f"- {verdict.at}: {verdict.quoted()}" for verdict in verdicts] or ["Nobody has judged this run yet."]
     lines += ["", "## Next", "", f"**{proposal['move'] or 'not known yet'}**", ""]
@@ -199,6 +200,15 @@ def _run_text(evidence: Evidence, verdicts: list[Verdict], proposal: dict[str, A
     if proposal["command"]:
         lines += ["", "```bash", proposal["command"], "```"]
     return "\n".join(lines) + "\n"
+
+
+def _settings_elsewhere(evidence: Evidence) -> list[str]:
+    config = evidence.config
+    lr = f"lr {config.lr:.1e} as told when it was adopted" if evidence.lr_known else "lr unknown"
+    return [
+        f"voice {config.voice}, backend {config.backend}, base {config.base}",
+        f"trained elsewhere and adopted: {lr}; schedule, batch size, steps and dataset unknown",
+    ]
 
 
 def _settings(config: TrainConfig) -> list[str]:
@@ -222,8 +232,9 @@ def _epochs_table(evidence: Evidence) -> list[str]:
     for item in evidence.epochs:
         measures = item.measures or Measures()
         main = (measures.wer, measures.speaker_similarity, measures.mel_distance, measures.pace)
+        moved = None if item.sum_lr is None else f"{item.sum_lr:.2e}"
         contrasts = (_interval(measures.contrasts.get(name)) for name in names)
-        rows.append((item.epoch, item.step, item.loss, f"{item.sum_lr:.2e}", item.drift, *main, *contrasts))
+        rows.append((item.epoch, item.step, item.loss, moved, item.drift, *main, *contrasts))
     lines = table(head, rows)
     target = next((m.target_wer for item in evidence.epochs if (m := item.measures) and m.target_wer is not None), None)
     if target is not None:

@@ -11,9 +11,10 @@ from tts_train import __version__
 from tts_train.config import TrainConfig
 from tts_train.errors import ConfigError, Problem
 from tts_train.files import publish_folder, read_json, sha256_file, write_json
+from tts_train.workspace import Workspace
 
 WEIGHTS = "weights.safetensors"
-MAY_CHANGE = ("epochs", "probe", "save_every_steps")
+MAY_CHANGE = ("epochs", "probe", "save_every_steps", "processes")
 """Settings a resumed run may change: they leave every finished step as it was."""
 
 
@@ -58,22 +59,24 @@ class RunFolder:
         """The frozen config."""
         return TrainConfig.model_validate(self.info()["config"])
 
-    def start(self, config: TrainConfig, facts: Mapping[str, Any]) -> None:
+    def start(self, config: TrainConfig, facts: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> None:
         """Create run.json, or check that this run is the one that is there.
 
-        `facts` are hashes and numbers that must not change under a run (dataset, base, objective). Raises ConfigError
-        naming every setting that differs: a run that changed under way would prove nothing.
+        `facts` are hashes and numbers that must not change under a run (dataset, base, objective); `notes` may (what it
+        computes on). Raises ConfigError naming every setting that differs: a run that changed under way would prove
+        nothing.
         """
-        fresh = {"run": self.name, "tts_train": __version__, "config": config.frozen(), **facts}
+        fresh = {"run": self.name, "tts_train": __version__, "config": config.frozen(), **facts, **(notes or {})}
         path = self.path / "run.json"
         if not path.is_file():
             write_json(path, fresh)
             return
         known = self.info()
+        old, new = self.config().frozen(), config.frozen()
         problems = [
-            Problem(f"'{key}' was {known['config'].get(key)!r}, is {fresh['config'].get(key)!r}", str(path))
-            for key in sorted({*known["config"], *fresh["config"]} - set(MAY_CHANGE))
-            if known["config"].get(key) != fresh["config"].get(key)
+            Problem(f"'{key}' was {old.get(key)!r}, is {new.get(key)!r}", str(path))
+            for key in sorted({*old, *new} - set(MAY_CHANGE))
+            if old.get(key) != new.get(key)
         ]
         problems += [
             Problem(f"'{key}' changed since the run began", str(path)) for key in facts if known.get(key) != fresh[key]
@@ -99,17 +102,29 @@ class RunFolder:
         folders = sorted((self.path / "epochs").glob("epoch-[0-9]*"))
         return [self.epoch(int(folder.name.removeprefix("epoch-"))) for folder in folders]
 
-    def publish(self, number: int, export: Callable[[Path], None], info: Mapping[str, Any]) -> None:
+    def voice(self, workspace: Workspace) -> dict[str, Any]:
+        """What the run's voice needs to speak besides weights (run.json's `voice`), `reference` as an absolute path."""
+        info = self.info()
+        voice: dict[str, Any] = dict(info.get("voice", {}))
+        device = info.get("compute", {}).get("device", "cpu")
+        if device != "cpu":
+            voice["device"] = device  # another device is another sound: it is part of what makes renders comparable
+        if "reference" in voice:
+            voice["reference"] = str(workspace.path(voice["reference"]))
+        return voice
+
+    def publish(self, number: int, export: Callable[[Path], Mapping[str, Any] | None], info: Mapping[str, Any]) -> None:
         """Publish an epoch: `export(folder)` writes the weights. The folder appears whole or not at all.
 
-        Publishing again after a crash, with the same weights, keeps the folder that is there.
+        What `export` returns goes into epoch.json; its `weights` names the file of the weights [weights.safetensors].
+        Publishing again after a crash, with the same weights, replaces the folder by an equal one.
         """
         final = self._epoch_folder(number)
 
         def fill(folder: Path) -> None:
-            export(folder)
-            weights = folder / WEIGHTS
-            write_json(folder / "epoch.json", {**info, "weights": WEIGHTS, "weights_sha256": sha256_file(weights)})
+            facts = {"weights": WEIGHTS, **(export(folder) or {})}
+            digest = sha256_file(folder / facts["weights"])
+            write_json(folder / "epoch.json", {**info, **facts, "weights_sha256": digest})
 
         publish_folder(final, fill)
 

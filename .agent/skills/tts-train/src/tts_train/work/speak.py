@@ -9,7 +9,7 @@ from typing import Any
 
 from tts_train import __version__, jobs
 from tts_train.audio import SUFFIXES, write_audio
-from tts_train.backends import backend
+from tts_train.backends import backend, base_of
 from tts_train.errors import UsageError
 from tts_train.files import sha256_file, write_json
 from tts_train.training.run import Epoch, RunFolder
@@ -69,9 +69,9 @@ def speak(
     folder = RunFolder(place.run(run))
     config, chosen = folder.config(), chosen_epoch(folder, epoch)
     family = backend(config.backend)
-    base = config.base if config.base == "packaged" else str(place.path(config.base))
+    voice = folder.voice(place)
     started = time.monotonic()
-    speaker = family.load_speaker(base, chosen.folder, config.threads)
+    speaker = family.load_speaker(base_of(config, place), chosen.folder, config.threads, voice)
     loaded = time.monotonic()
     spoken = speaker.say(text, setting, seed)
     path = Path(out)
@@ -83,7 +83,11 @@ def speak(
         "dataset_sha256": folder.info().get("dataset_sha256"),
         "text": text,
         "seed": seed,
-        "setting": setting,
+        "setting": {**family.knobs, **setting},
+        "voice": voice,
+        "threads": config.threads,
+        "dtype": "float32",
+        "inference_version": family.inference_version,
         "audio_sha256": sha256_file(path),
         "tts_train": __version__,
     }
@@ -106,6 +110,5 @@ def export_epoch(workspace: str, run: str, epoch: int | None, out: str) -> dict[
         raise UsageError(
             "epoch 0 is the untouched base", hint="export a trained epoch; the base is its own file already"
         )
-    base = config.base if config.base == "packaged" else str(place.path(config.base))
-    result = backend(config.backend).export_voice(base, chosen.folder, Path(out), run)
+    result = backend(config.backend).export_voice(base_of(config, place), chosen.folder, Path(out), run)
     return {"run": run, "epoch": chosen.number, **result}

@@ -2,56 +2,63 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tts_train.backends import backend
-from tts_train.clip import Clip
 from tts_train.config import TrainConfig, load_train_config
-from tts_train.dataset import audio_path, load_card, load_manifest
+from tts_train.dataset import load_card
 from tts_train.errors import InputUnusable, Stopped, TtsTrainError
-from tts_train.files import locked, sha256_file
+from tts_train.files import locked
 from tts_train.output import progress
 from tts_train.probe.work import probe_run
+from tts_train.training import launch
+from tts_train.training.compute import resolve
+from tts_train.training.ranks import joined, refuse_foreign_launcher
 from tts_train.training.run import RunFolder
 from tts_train.training.status import read_status
 from tts_train.workspace import Workspace
 
 
-def plan(config_path: Path, workspace: Workspace) -> dict[str, Any]:
+def plan(chosen: TrainConfig | Path, workspace: Workspace) -> dict[str, Any]:
     """Check config, card and manifest, and say what training will cost. Needs no model library.
 
     Raises ConfigError with every problem, InputUnusable when the dataset is empty.
     """
-    config = load_train_config(config_path, workspace)
-    manifest = workspace.path(config.dataset)
-    load_card(manifest.parent)
-    clips = load_manifest(manifest)
+    refuse_foreign_launcher()
+    config = load_train_config(chosen, workspace) if isinstance(chosen, Path) else chosen
+    load_card(workspace.path(config.dataset).parent)
     family = backend(config.backend)
+    examined = family.examine(config, workspace)
     if config.parent:
         _parent_weights(config, workspace)
     run = RunFolder(workspace.runs / config.run)
-    batches = -(-len(clips) // config.batch_size)
+    batches = -(-(examined.clips - config.validation_clips) // config.batch_size)
     steps = -(-batches // config.accumulation)
     done = len(run.epochs())
-    seconds = sum(clip.audio_seconds for clip in clips)
+    left = max(config.epochs - done, 0) / config.epochs
+    estimate = {**examined.estimate, "minutes": round(examined.estimate["minutes"] * left, 1)}
     return {
         "config": config.frozen(),
         "environment": family.environment,
         "run": config.run,
-        "clips": len(clips),
-        "audio_seconds": round(seconds, 1),
+        "clips": examined.clips,
+        "audio_seconds": round(examined.audio_seconds, 1),
         "steps_per_epoch": steps,
         "steps": steps * config.epochs,
         "epochs_published": done,
-        "estimate": {
-            "minutes": round(family.cpu_seconds_per_clip * len(clips) * max(config.epochs - done, 0) / 60, 1),
-            "disk_gigabytes": round(family.epoch_megabytes * (config.epochs + 6) / 1000, 2),
-            "basis": f"{family.cpu_seconds_per_clip} s per clip and epoch, measured on two CPU cores",
-        },
+        "estimate": estimate,
+        "warnings": list(examined.warnings),
+        **examined.facts,
         "done": done >= config.epochs and read_status(run.path)["state"] == "done",
+        "text": "\n".join(
+            [
+                f"{config.run}: {examined.clips} clips, {examined.audio_seconds / 60:.1f} min of speech",
+                f"{steps} optimizer steps an epoch, {config.epochs} epochs, {done} published",
+                *(f"{name}: {value}" for name, value in estimate.items() if not isinstance(value, dict | list)),
+                *(f"warning: {warning}" for warning in examined.warnings),
+            ]
+        ),
     }
 
 
@@ -60,22 +67,14 @@ def train(config: dict[str, Any], workspace: str, probe: bool = True) -> dict[st
 
     Takes a run that is already there up where it was. Raises Busy when another process trains it.
     """
-    from tts_train.training import loop
-
     settings, place = TrainConfig.model_validate(config), Workspace(Path(workspace))
     run = RunFolder(place.runs / settings.run)
-    family = backend(settings.backend)
-    manifest = place.path(settings.dataset)
     with locked(run.path / ".lock"):
-        clips = load_manifest(manifest)
-        task = family.load_task(settings, clips, place)
-        if settings.parent and settings.parent.from_weights:
-            task.load_weights(_parent_weights(settings, place))
-        run.start(settings, {"dataset_sha256": dataset_sha256(manifest, clips), **task.report})
-        progress(f"run {run.name}: {len(clips)} clips, {task.trainable_parameters / 1e6:.1f} M weights train")
-        trained = loop.train(
-            task, settings, run, lambda number: _probe_epoch(settings, place, number) if probe else None
-        )
+        arguments: dict[str, Any] = {"config": config, "workspace": workspace, "probe": probe}
+        if settings.processes == 1:
+            trained = train_rank(**arguments)
+        else:
+            trained = launch.run_ranks("tts_train.work.train:train_rank", arguments, settings.processes)
     result = {
         "run": run.name,
         "folder": str(run.path),
@@ -87,12 +86,25 @@ def train(config: dict[str, Any], workspace: str, probe: bool = True) -> dict[st
     return result
 
 
-def dataset_sha256(manifest: Path, clips: Sequence[Clip]) -> str:
-    """Hash of the manifest and of every clip's audio: what the run was trained on, exactly."""
-    digest = hashlib.sha256(manifest.read_bytes())
-    for clip in clips:
-        digest.update(sha256_file(audio_path(manifest, clip)).encode())
-    return digest.hexdigest()
+def train_rank(config: dict[str, Any], workspace: str, probe: bool) -> dict[str, Any]:
+    """Train in this process: the only one, or one of several (worker entry). The caller holds the run's lock."""
+    from tts_train.training import loop
+
+    settings, place = TrainConfig.model_validate(config), Workspace(Path(workspace))
+    run = RunFolder(place.runs / settings.run)
+    with joined(settings) as ranks:
+        compute = resolve(settings)
+        with ranks.first_alone():
+            task = backend(settings.backend).load_task(settings, place)
+        if settings.parent and settings.parent.from_weights:
+            task.load_weights(_parent_weights(settings, place))
+        if ranks.first:
+            run.start(settings, task.report, {"compute": compute.as_json()})
+            millions = task.trainable_parameters / 1e6
+            progress(f"run {run.name}: {millions:.1f} M weights train on {compute.device} in {compute.precision}")
+        return loop.train(
+            task, settings, run, lambda number: _probe_epoch(settings, place, number) if probe else None, ranks
+        )
 
 
 def _parent_weights(config: TrainConfig, workspace: Workspace) -> Path:

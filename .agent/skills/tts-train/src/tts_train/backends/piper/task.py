@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from tts_train.backends.piper import PACKAGED, examples, losses, model, onnx_voice, parity, weights
 from tts_train.backends.piper.phonemes import Phonemizer, require_phonemizer
+from tts_train.dataset import dataset_sha256
 from tts_train.errors import InputUnusable
 from tts_train.files import sha256_json
+from tts_train.training.batching import bucketed, cut
+from tts_train.training.split import held_out
 
 if TYPE_CHECKING:
     from tts_train.backends.piper.examples import Example
@@ -58,7 +60,10 @@ class Objective(nn.Module):
         first = self._windows(durations.sum(1))
         encoded = self.voice.encode(ids, lengths)
         latent = self.voice.frames(encoded, durations, self._noise, (first, self._segment))
-        terms = self.spectral(self.voice.decode(latent), self._target(batch, first).to(device))
+        target = self._target(batch, first).to(device)
+        # Samples are made and compared in float32: in bfloat16 their rounding is louder than what clips are quiet of.
+        with torch.autocast(device.type, enabled=False):
+            terms = self.spectral(self.voice.decode(latent.float()), target)
         if self.trains_duration:
             predicted = self.voice.log_durations(encoded)
             terms["duration"] = losses.duration_loss(predicted, durations, encoded.mask.squeeze(1))
@@ -79,7 +84,7 @@ class Objective(nn.Module):
 
 @dataclass
 class PiperTask:
-    """Implements `backends.Task`."""
+    """Implements `training.task.Task`."""
 
     module: Objective
     corpus: tuple[Example, ...]
@@ -87,6 +92,8 @@ class PiperTask:
     batch_size: int
     parts: tuple[str, ...]
     report: dict[str, Any]
+    held_out: frozenset[str] = frozenset()
+    """Ids of examples that are not trained on."""
 
     def __post_init__(self) -> None:
         self.module.trains_duration = "duration" in self.parts
@@ -99,16 +106,24 @@ class PiperTask:
 
     def batches(self, epoch: int, seed: int) -> list[Batch]:
         """Every clip once; clips of like length share a batch, the order is shuffled anew each epoch."""
-        shuffle = random.Random(f"{seed}/{epoch}")  # noqa: S311 (not a secret)
-        order = list(range(len(self.corpus)))
-        shuffle.shuffle(order)
-        size = self.batch_size
-        batches: list[Batch] = []
-        for start in range(0, len(order), size * _BUCKET):
-            bucket = sorted(order[start : start + size * _BUCKET], key=lambda index: len(self.corpus[index].ids))
-            batches += [tuple(bucket[place : place + size]) for place in range(0, len(bucket), size)]
-        shuffle.shuffle(batches)
-        return batches
+        return bucketed(
+            self._examples(held_out=False),
+            self._length,
+            size=self.batch_size,
+            bucket=_BUCKET,
+            epoch=epoch,
+            seed=seed,
+        )
+
+    def validation_batches(self) -> list[Batch]:
+        """The held-out clips, shortest first."""
+        return cut(sorted(self._examples(held_out=True), key=self._length), self.batch_size)
+
+    def _examples(self, *, held_out: bool) -> list[int]:
+        return [index for index, example in enumerate(self.corpus) if (example.id in self.held_out) == held_out]
+
+    def _length(self, index: int) -> int:
+        return len(self.corpus[index].ids)
 
     def param_groups(self) -> list[dict[str, Any]]:
         """One group per trained part, in the order of the model."""
@@ -155,13 +170,18 @@ def load(config: TrainConfig, clips: Sequence[Clip], workspace: Workspace) -> Pi
     aligner = examples.Aligner(generator, Phonemizer(voice.settings), voice, cache, config.piper.segment_frames)
     corpus = aligner.corpus(clips, manifest)
     module = Objective(generator, corpus.examples, voice.rate, config.piper.noise, config.piper.segment_frames)
+    held = frozenset(held_out([example.id for example in corpus.examples], config.validation_clips, config.seed))
+    trained = [example for example in corpus.examples if example.id not in held]
     report = {
+        "dataset_sha256": dataset_sha256(manifest, clips),
         "base": {"file": voice.file.name, "sha256": voice.sha256},
         "parity": proven.as_json(),
-        "clips": len(corpus.examples),
-        "audio_seconds": round(sum(len(example.samples) for example in corpus.examples) / voice.rate, 2),
+        "clips": len(trained),
+        "audio_seconds": round(sum(len(example.samples) for example in trained) / voice.rate, 2),
         "gain": corpus.gain,
         "rejected": dict(Counter(rejected.reason for rejected in corpus.rejected)),
         "rejections": [rejected.as_json() for rejected in corpus.rejected],
     }
-    return PiperTask(module, corpus.examples, voice.sha256, config.batch_size, tuple(config.piper.train), report)
+    if held:
+        report["held_out"] = sorted(held)
+    return PiperTask(module, corpus.examples, voice.sha256, config.batch_size, tuple(config.piper.train), report, held)

@@ -1,0 +1,91 @@
+"""What this machine has to train with, found out without torch: the core environment plans, another one trains."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tts_train import environments
+from tts_train.training.compute import Compute, Gpus, resolve
+
+if TYPE_CHECKING:
+    from tts_train.config import TrainConfig
+
+DEVICE_FILES = ("/dev/nvidia0", "/dev/kfd")
+"""There when a driver is loaded, even where nvidia-smi is not installed."""
+BFLOAT16_FROM = 8.0
+"""CUDA compute capability."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    name: str
+    gib: float
+    capability: float
+    """0, like `gib`: the driver does not tell."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    gpus: tuple[Gpu, ...]
+    maybe_gpu: bool
+    """A driver is loaded, but nothing lists its GPUs."""
+    memory_gib: float
+    cores: int
+
+    def compute(self, config: TrainConfig) -> Compute:
+        """Where this will most likely train. Raises Unavailable for what is certainly not there."""
+        if not self.gpus and self.maybe_gpu:
+            return resolve(config, Gpus(config.processes, bfloat16=True))
+        bfloat16 = all(gpu.capability >= BFLOAT16_FROM or not gpu.capability for gpu in self.gpus)
+        return resolve(config, Gpus(len(self.gpus), bfloat16))
+
+
+def look() -> Machine:
+    """Read GPUs, memory and cores off this machine."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return Machine(
+        gpus=_shown(_gpus(), visible),
+        maybe_gpu=visible not in ("", "-1") and any(Path(file).exists() for file in DEVICE_FILES),
+        memory_gib=psutil.virtual_memory().total / 2**30,
+        cores=os.cpu_count() or 1,
+    )
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    rows = [row.split(", ") for row in answer.stdout.splitlines()] if answer.returncode == 0 else []
+    return tuple(Gpu(row[0], _number(row[1]) / 1024, _number(row[2])) for row in rows if len(row) == 3)
+
+
+def _shown(gpus: tuple[Gpu, ...], visible: str | None) -> tuple[Gpu, ...]:
+    """Those that CUDA_VISIBLE_DEVICES lets a program see: numbers up to the first that is none, or as many as ids."""
+    if visible is None:
+        return gpus
+    shown: list[Gpu] = []
+    for name in visible.split(",") if visible else ():
+        number = int(name) if name.strip().isdigit() else len(shown)
+        if number >= len(gpus) or name.strip().startswith("-"):
+            break
+        shown.append(gpus[number])
+    return tuple(shown)
+
+
+def _number(text: str) -> float:
+    """0 for what a driver does not tell ("[N/A]")."""
+    return float(text) if text.strip().replace(".", "", 1).isdigit() else 0.0
+
+
+def has_package(name: str, environment: str = "project") -> bool:
+    """Whether an environment, not necessarily this one, has an import package."""
+    folder = environments.interpreter(environment).parents[1]
+    return any(folder.glob(f"lib/python3*/site-packages/{name}/__init__.py"))
