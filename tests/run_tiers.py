@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -54,14 +56,19 @@ def check(label: str, command: Sequence[str | Path]) -> Counts:
     return Counts(passed=1) if code == 0 else Counts(failed=1, failures=[f"{label} (exit code {code})"])
 
 
-def pytest(environment: str, *arguments: str | Path, may_be_empty: bool = False) -> Counts:
-    """pytest in an environment; its counts come from its own report."""
+def pytest(environment: str, *arguments: str | Path, may_be_empty: bool = False, aside: bool = False) -> Counts:
+    """pytest in an environment; its counts come from its own report. `aside`: what it says is printed at its end."""
     label = f"pytest {' '.join(map(str, arguments))} ({environment})"
     print(f"--- {label}", flush=True)
     with tempfile.TemporaryDirectory(prefix="tts-train-") as folder:
-        report = Path(folder) / "report.xml"
+        report, log = Path(folder) / "report.xml", Path(folder) / "log.txt"
         command = in_environment(environment, "-m", "pytest", "--junitxml", report, "--durations=5", *arguments)
-        code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
+        with log.open("wb") if aside else nullcontext() as output:
+            code = subprocess.run(
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+            ).returncode
+        if aside:
+            print(f"--- end of {label}\n{log.read_text(errors='replace')}", flush=True)
         counts = _counts(report)
     if code == PYTEST_FOUND_NOTHING and may_be_empty:
         return counts
@@ -120,8 +127,18 @@ def unit_tier() -> Counts:
 
 
 def slow_tier() -> Counts:
-    counts = pytest("skill", "tests/skill", "-W", "default")
-    counts.add(pytest("project", "tests/project", "-W", "default", "-m", "not faults"))
+    """The two environments at once, one thread each: most of these tests use no more."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    suites = (("skill", "tests/skill"), ("project", "tests/project"))
+    with ThreadPoolExecutor() as pool:
+        running = [
+            pool.submit(pytest, name, folder, "-W", "default", "-m", "not faults", aside=True)
+            for name, folder in suites
+        ]
+        counts = Counts()
+        for suite in running:
+            counts.add(suite.result())
+    del os.environ["OMP_NUM_THREADS"]
     counts.add(pytest("dev", "tests", *ELSEWHERE, "-m", "slow", may_be_empty=True))
     return counts
 
@@ -132,6 +149,7 @@ def demo_tier() -> Counts:
 
 def faults_tier() -> Counts:
     counts = pytest("skill", "tests/faults", "-W", "default")
+    counts.add(pytest("skill", "tests/skill", "-W", "default", "-m", "faults"))
     counts.add(pytest("project", "tests/project", "-W", "default", "-m", "faults"))
     return counts
 
@@ -148,7 +166,7 @@ TIERS = {
     "setup": Tier(3, (), setup_tier, "every environment from its lock"),
     "lint": Tier(0.5, ("dev",), lint_tier, "style, types, import rules, shell, the skill's format"),
     "unit": Tier(2.5, ("core", "dev"), unit_tier, "all that needs no model"),
-    "slow": Tier(4, ("dev", "skill", "project"), slow_tier, "real models, in the environments of their libraries"),
+    "slow": Tier(5, ("dev", "skill", "project"), slow_tier, "real models, in the environments of their libraries"),
     "demo": Tier(12, ("core", "dev", "skill", "project"), demo_tier, "the main job, whole"),
     "faults": Tier(4, ("skill", "project"), faults_tier, "killed at I/O calls, then run again"),
 }

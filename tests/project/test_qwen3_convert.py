@@ -562,7 +562,7 @@ def test_a_dry_run_imports_no_model_and_writes_nothing(manifest: Path, tokenizer
 def test_a_missing_codec_is_69_with_the_command_that_gets_it(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(Unavailable) as caught:
         convert.convert(manifest)
     assert "hf download Qwen/Qwen3-TTS-Tokenizer-12Hz" in caught.value.hint

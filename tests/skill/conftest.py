@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,15 @@ def load_task(manifest: Path) -> Any:
         return backend("piper").load_task(config, Workspace(manifest.parent))
 
     return load
+
+
+@pytest.fixture(scope="session")
+def tiny_xtts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A small XTTS-v2 base, and coqui-tts building small models in this process. Not to be changed: copy it."""
+    import torch
+
+    import tiny_xtts
+
+    torch.set_num_threads(1)
+    with tiny_xtts.shrink():
+        yield tiny_xtts.build(tmp_path_factory.mktemp("xtts") / "base")

@@ -183,3 +183,17 @@ def test_new_markers_render_nothing_and_new_seeds_render_beside(stage: Stage) ->
     assert stage.said == ["Good luck.", "Good luck.", "The path.", "The path."]
     names = sorted(path.name for path in render_folder(stage.run, result["key"], 1).glob("*.wav"))
     assert names == ["one.seed-0.wav", "one.seed-1.wav", "two.seed-0.wav", "two.seed-1.wav"]
+
+
+def test_tensorboard_plays_every_epoch(stage: Stage) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    render_run(str(stage.workspace.root), "r", stage.probe, [0, 1])
+    [folder] = (stage.run.path / "tb").glob("probe-*")
+    events = EventAccumulator(str(folder), size_guidance={"audio": 0}).Reload()
+
+    assert events.Tags()["audio"] == ["one/seed-0", "two/seed-0"]
+    spoken = events.Audio("one/seed-0")
+    assert [event.step for event in spoken] == [0, 1]
+    assert spoken[0].encoded_audio_string != spoken[1].encoded_audio_string
+    assert spoken[0].sample_rate == 22050

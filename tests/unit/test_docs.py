@@ -193,7 +193,16 @@ def test_exit_codes_are_explained() -> None:
 
 
 def test_config_keys_are_explained() -> None:
-    from tts_train.config import LoraSettings, Parent, PiperSettings, ProbeChoice, Qwen3Settings, Schedule, TrainConfig
+    from tts_train.config import (
+        LoraSettings,
+        Parent,
+        PiperSettings,
+        ProbeChoice,
+        Qwen3Settings,
+        Schedule,
+        TrainConfig,
+        XttsSettings,
+    )
 
     page = (SKILL / "references/formats.md").read_text(encoding="utf-8")
     inner = {
@@ -202,6 +211,7 @@ def test_config_keys_are_explained() -> None:
         "parent": Parent,
         "piper": PiperSettings,
         "qwen3": Qwen3Settings,
+        "xtts": XttsSettings,
     }
     keys = set(TrainConfig.model_fields) - set(inner)
     keys |= {key for model in (*inner.values(), LoraSettings) for key in model.model_fields}

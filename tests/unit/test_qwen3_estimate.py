@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tiny_skill import ROOT, SKILL
+from tts_train.backends import machine
 from tts_train.backends.qwen3 import estimate
 from tts_train.backends.qwen3.estimate import Load, Variant
 from tts_train.backends.qwen3.shape import PUBLISHED, Stack, size_in
@@ -118,7 +119,7 @@ def test_disk_counts_whole_epochs_and_the_state_twice() -> None:
     ],
 )
 def test_gpus_are_recognised_by_their_class(name: str, known: str | None) -> None:
-    assert estimate.gpu_class(name) == known
+    assert machine.gpu_class(name) == known
 
 
 def test_minutes_say_where_they_come_from() -> None:

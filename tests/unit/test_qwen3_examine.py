@@ -14,9 +14,9 @@ import pytest
 from qwen3_inputs import row, write_base, write_manifest, write_wav
 from tiny_skill import SKILL
 from tts_train import files
-from tts_train.backends import Examined, backend
-from tts_train.backends.qwen3 import examination, machine
-from tts_train.backends.qwen3.machine import Gpu, Machine
+from tts_train.audio import header_seconds
+from tts_train.backends import Examined, backend, machine
+from tts_train.backends.machine import Gpu, Machine
 from tts_train.config import TrainConfig
 from tts_train.errors import ConfigError, DiskError, InputUnusable, TtsTrainError, Unavailable
 from tts_train.workspace import Workspace
@@ -212,8 +212,8 @@ def test_a_flac_header_tells_the_length(tmp_path: Path) -> None:
     (tmp_path / "a.flac").write_bytes(b"fLaC" + bytes(4) + bytes(10) + numbers + bytes(16))
     (tmp_path / "b.mp3").write_bytes(b"ID3 and so on, longer than a header")
 
-    assert examination.audio_seconds(tmp_path / "a.flac") == 1.5
-    assert examination.audio_seconds(tmp_path / "b.mp3") is None
+    assert header_seconds(tmp_path / "a.flac") == 1.5
+    assert header_seconds(tmp_path / "b.mp3") is None
 
 
 def test_a_clip_longer_than_the_model_is_found(workspace: Workspace) -> None:

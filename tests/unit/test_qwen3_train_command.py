@@ -233,4 +233,4 @@ def test_a_new_config_is_complete_and_valid(workspace: Workspace) -> None:
     assert (config.run, config.lr, config.qwen3.language) == ("ann-qwen3", 1e-5, None)
     own, shared = type(config.qwen3).model_fields, type(config).model_fields
     missing = [name for name in (*own, *shared) if f"{name}:" not in text]
-    assert missing == ["parent", "piper"], "every option of the family stands in the template"
+    assert missing == ["parent", "piper", "xtts"], "every option of the family stands in the template"

@@ -23,6 +23,7 @@ report             core     epochs of a run side by side
 tensorboard        skill    serve the TensorBoard of the runs
 infer              core     speak a text with an epoch of a run
 export             core     turn an epoch into voice files of its family
+prune              core     delete weights of epochs nobody needs; says which before it does
 lock               none     developers: recompile locks/*.txt from pyproject.toml
 test               none     developers: run the test tiers
 '

@@ -21,7 +21,7 @@ def main(target: str, out: Path, epoch: int | None, workspace: str | None) -> di
     """Write an epoch of TARGET (a run or its config) into the folder OUT.
 
     piper: RUN.onnx and RUN.onnx.json, run once through its own runtime and compared with the trained weights.
-    qwen3: RUN/, a custom-voice checkpoint that stock qwen-tts loads.
+    qwen3: RUN/, a custom-voice checkpoint that stock qwen-tts loads. xtts: RUN/, a model that stock coqui-tts loads.
 
     \b
     Example: run.sh export demo-constant voices --epoch 4

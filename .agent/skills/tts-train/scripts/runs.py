@@ -33,9 +33,9 @@ def main(context: click.Context, limit: int, workspace: str | None) -> dict[str,
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--backend", "backend_name", type=click.Choice(sorted(BACKENDS)), default="qwen3", show_default=True)
 @click.option("--run", help="Name of the run [default: SPEAKER-adopted].")
-@click.option("--base", help="What it was trained from: a folder, or a model on the hub [default: by its size].")
-@click.option("--reference", type=click.Path(path_type=Path), help="The training's ref_audio, for epoch 0.")
-@click.option("--language", help="The tag to speak with [default: auto, as the official script trains].")
+@click.option("--base", help="What it was trained from: a folder or a hub name [default: the family's].")
+@click.option("--reference", type=click.Path(path_type=Path), help="Recording of the voice. qwen3: for epoch 0; xtts: for all.")
+@click.option("--language", help="Language to speak in [qwen3 default: auto, as its script trains].")
 @click.option("--lr", type=float, help="The learning rate it was trained with, if you know it.")
 @click.option("--probe", help="Probe YAML every epoch renders.")
 @click.option("--target", help="Manifest of the target speaker reading the probe's items.")
@@ -43,12 +43,14 @@ def main(context: click.Context, limit: int, workspace: str | None) -> dict[str,
 @workspace_option
 @click.pass_obj
 def adopt(above: str | None, workspace: str | None, folder: Path, **choices: Any) -> dict[str, Any]:
-    """Make a run of the checkpoint-epoch-N folders in DIR, to probe, judge and speak with beside its base.
+    """Make a run of the checkpoints in DIR that another program trained, to probe, judge and speak with them.
 
-    Epochs count from 1 (0 is the base): checkpoint-epoch-0 is epoch 1. Run it again to add new checkpoints.
+    qwen3: checkpoint-epoch-N folders of the official script. xtts: *.pth of coqui's trainer and the web UIs. Epochs
+    count from 1 (0 is the base): checkpoint-epoch-0 is epoch 1. Run it again to add new checkpoints.
 
     \b
     Example: run.sh runs adopt output --run ann-official --reference ref.wav
+             run.sh runs adopt run/training --backend xtts --run ann-coqui --reference ref.wav --language en
     """
     return adopt_run(Workspace.find(workspace or above), folder, **choices)
 

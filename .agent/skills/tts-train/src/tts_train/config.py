@@ -98,9 +98,29 @@ class Qwen3Settings(Settings):
     """Number type of published epochs. Small updates vanish in bfloat16: epoch.json says how much of them stayed."""
 
 
+class XttsSettings(Settings):
+    """Knobs of the xtts backend."""
+
+    language: str | None = None
+    """Language to train and speak in; null: the manifest's."""
+    reference: str | None = None
+    """Recording that the voice is conditioned on; null: a clip of the dataset, chosen by quality."""
+    text_weight: Annotated[float, Field(ge=0, le=10)] = 0.01
+    """Weight of the text's loss beside the audio codes'."""
+    mask_conditioning: bool = True
+    """Leave out of the loss what the model was shown as conditioning; never the end of a clip."""
+    max_wav_seconds: Annotated[float, Field(gt=0.5, le=28)] = 11.6
+    """Longer clips are left out, and listed."""
+    max_text_tokens: Annotated[int, Field(ge=1, le=400)] = 200
+    """Clips with a longer text are left out, and listed."""
+    save_dtype: Literal["float32", "float16"] = "float32"
+    """Number type of published epochs."""
+
+
 FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
     "piper": {"base": "packaged", "clip_grad": 5.0},
     "qwen3": {"base": "Qwen/Qwen3-TTS-12Hz-0.6B-Base", "clip_grad": 1.0},
+    "xtts": {"base": "coqui/XTTS-v2", "clip_grad": 1.0},
 }
 """Defaults that differ between families; settings named like a family are that family's own."""
 
@@ -110,7 +130,7 @@ class TrainConfig(Settings):
 
     voice: Name
     run: Name
-    backend: Literal["piper", "qwen3"]
+    backend: Literal["piper", "qwen3", "xtts"]
     dataset: str
     base: str
     """What training starts from: "packaged", a path, or the name of a model on the hub, as the family takes it."""
@@ -137,6 +157,7 @@ class TrainConfig(Settings):
     parent: Parent | None = None
     piper: PiperSettings = PiperSettings()
     qwen3: Qwen3Settings = Qwen3Settings()
+    xtts: XttsSettings = XttsSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -146,6 +167,15 @@ class TrainConfig(Settings):
         family = data.get("backend")
         named = {"run": f"{data['voice']}-{family}"} if {"voice", "backend"} <= data.keys() else {}
         return {**named, **FAMILY_DEFAULTS.get(str(family), {}), **data}
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_float16(cls, precision: Any) -> Any:
+        if precision in ("float16", "fp16", "half"):
+            raise ValueError(
+                f"{precision} overflows in training and gives NaN (coqui-ai/TTS#3988): use bfloat16, or float32"
+            )
+        return precision
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

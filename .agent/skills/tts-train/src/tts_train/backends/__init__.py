@@ -66,7 +66,9 @@ class LoadSpeaker(Protocol):
 
 
 class ExportVoice(Protocol):
-    def __call__(self, base: str, epoch_folder: Path, out: Path, name: str) -> dict[str, Any]: ...
+    def __call__(
+        self, base: str, epoch_folder: Path, out: Path, name: str, voice: Mapping[str, Any]
+    ) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,33 @@ BACKENDS: dict[str, Backend] = {
             "subtalker_temperature": 0.9,
             "subtalker_top_k": 50,
             "subtalker_top_p": 1.0,
+        },
+    ),
+    "xtts": Backend(
+        name="xtts",
+        environment="skill",
+        summary="XTTS-v2 (441 M weights, 17 languages), fine-tuned on a GPU; the weights are for non-commercial use",
+        recipe=Recipe(
+            lr=5e-6,
+            batch_size=4,
+            epochs=6,
+            warmup_steps=20,
+            steps="a few hundred steps at a constant 5e-6, coqui's own rate; not measured here on real weights",
+        ),
+        home="tts_train.backends.xtts",
+        knobs={
+            "temperature": 0.75,
+            "length_penalty": 1.0,
+            "repetition_penalty": 5.0,
+            "top_k": 50,
+            "top_p": 0.85,
+            "do_sample": True,
+            "speed": 1.0,
+            "gpt_cond_len": 30,
+            "gpt_cond_chunk_len": 4,
+            "max_ref_length": 30,
+            "sentence_silence": 0.2,
+            "batched": False,
         },
     ),
 }

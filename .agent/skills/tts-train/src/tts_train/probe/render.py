@@ -14,7 +14,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
-from tts_train.audio import write_audio
+from tts_train.audio import read_audio, write_audio
 from tts_train.backends import backend, base_of
 from tts_train.files import read_json, require_space, sha256_file, write_json
 from tts_train.output import progress
@@ -111,11 +111,13 @@ def _render_epoch(
         rmtree(target)  # spoken by other weights, or nothing in it can be trusted
     (target / RENDER).unlink(missing_ok=True)
     started = time.monotonic()
+    epoch.require_weights()
     speaker = load()
     done: list[Rendered] = []
     for item, seed in wanted:
         done.append(kept.get((item.id, seed)) or _speak(speaker, target, item.id, item.text, seed, probe, key))
         _note(target / RENDERING, epoch.number, weights, done)
+    _show(run.path / "tb" / f"probe-{key.name}", target, epoch.number, done)
     _note(target / RENDER, epoch.number, weights, done)
     (target / RENDERING).unlink()
     seconds = sum(item.audio_seconds for item in done)
@@ -136,6 +138,18 @@ def _speak(speaker: Speaker, folder: Path, item: str, text: str, seed: int, prob
         spoken.stopped_by,
         sha256_file(path),
     )
+
+
+def _show(folder: Path, renders: Path, epoch: int, items: Sequence[Rendered]) -> None:
+    """Let TensorBoard play the epoch: one player per item and seed, the epoch as its step."""
+    import torch
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    with SummaryWriter(str(folder)) as writer:
+        for item in items:
+            audio = read_audio(renders / item.file)
+            name = f"{item.id}/seed-{item.seed}"
+            writer.add_audio(name, torch.from_numpy(audio.samples)[None], epoch, sample_rate=audio.rate)
 
 
 def _note(path: Path, epoch: int, weights: str, items: Sequence[Rendered]) -> None:

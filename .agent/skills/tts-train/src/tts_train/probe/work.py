@@ -111,7 +111,7 @@ def _choices(
     if file is None:
         raise ConfigError(f"run '{run.name}' has no probe in its config", hint="give --probe FILE")
     aim = target or (chosen.target if chosen else None)
-    known = [epoch.number for epoch in run.epochs()]
+    known = [epoch.number for epoch in run.epochs() if not epoch.pruned]
     numbers = sorted({0, *(known if epochs is None else epochs)})
     for number in numbers:
         run.epoch(number)  # raises for one that is not published

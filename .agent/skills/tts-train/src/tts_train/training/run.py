@@ -9,7 +9,7 @@ from typing import Any
 
 from tts_train import __version__
 from tts_train.config import TrainConfig
-from tts_train.errors import ConfigError, Problem
+from tts_train.errors import ConfigError, InputUnusable, Problem
 from tts_train.files import publish_folder, read_json, sha256_file, write_json
 from tts_train.workspace import Workspace
 
@@ -30,6 +30,19 @@ class Epoch:
     @property
     def weights_sha256(self) -> str:
         return str(self.info.get("weights_sha256", "base"))
+
+    @property
+    def pruned(self) -> bool:
+        """Whether its weights were deleted; its renders and measures are still there."""
+        return "pruned_at" in self.info
+
+    def require_weights(self) -> None:
+        """Raises InputUnusable when the weights were deleted."""
+        if self.pruned:
+            raise InputUnusable(
+                f"the weights of epoch {self.number} of '{self.run}' were pruned at {self.info['pruned_at']}",
+                hint="choose another epoch; what it said is still in its renders",
+            )
 
 
 @dataclass(frozen=True)

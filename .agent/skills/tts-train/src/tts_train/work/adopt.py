@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from importlib import import_module
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tts_train import jobs
 from tts_train.backends import Backend, backend, base_of
 from tts_train.config import TrainConfig
 from tts_train.errors import ConfigError, InputUnusable, Problem, UsageError
@@ -19,85 +20,85 @@ from tts_train.files import atomic_write_bytes, locked, require_space, sha256_fi
 from tts_train.output import progress
 from tts_train.review.commandline import command_line
 from tts_train.training.run import RunFolder
+from tts_train.work.adoption import Adoption, Checkpoint, adoption
 from tts_train.workspace import Workspace, check_name
-
-if TYPE_CHECKING:
-    from tts_train.backends.qwen3.base import Base
-    from tts_train.backends.qwen3.official import Checkpoint
 
 DATASET = "adopted"
 """Stands in the config where a manifest's path would: what it was trained on is not known."""
-VECTOR = "speaker_vector.safetensors"
-PROGRAM = "the official fine-tuning script"
 
 
-def adopt(
-    workspace: Workspace,
-    folder: Path,
+def adopt(workspace: Workspace, folder: Path, backend_name: str, **choices: Any) -> dict[str, Any]:
+    """Make a run of the checkpoints in `folder`; what is adopted already is kept, new checkpoints are added.
+
+    `choices` and result are those of `adopt_here`, which runs where the family can read checkpoints.
+    """
+    family = backend(backend_name)
+    if adoption(family).IN_CORE:
+        return adopt_here(str(workspace.root), str(folder), backend_name, **choices)
+    choices = {name: str(value) if isinstance(value, Path) else value for name, value in choices.items()}
+    place = {"workspace": str(workspace.root), "folder": str(folder.resolve()), "backend_name": backend_name}
+    return jobs.call(family.environment, "tts_train.work.adopt:adopt_here", {**place, **choices})
+
+
+def adopt_here(
+    workspace: str,
+    folder: str,
     backend_name: str,
     *,
     run: str | None = None,
     base: str | None = None,
-    reference: Path | None = None,
+    reference: str | Path | None = None,
     language: str | None = None,
     lr: float | None = None,
     probe: str | None = None,
     target: str | None = None,
     link: bool = False,
 ) -> dict[str, Any]:
-    """Make a run of the checkpoints in `folder`; what is adopted already is kept, new checkpoints are added.
+    """Adopt in this environment (worker entry).
 
     Returns {run, folder, base, epochs [{epoch, source, drift, kept}], unknown, warnings, next, text}. Raises
-    UsageError for a family that has none, InputUnusable for checkpoints that are torn, pickled or not what they
+    UsageError for a family that has none, InputUnusable for checkpoints that are torn, refused or not what they
     should be, ConfigError when a run of that name holds something else.
     """
-    family = backend(backend_name)
-    root, found = folder.resolve(), _find(family, folder)
-    from tts_train.backends.qwen3 import official
-
-    checkpoints = {number: official.read_checkpoint(path, root) for number, path in found}
+    space, family = Workspace(Path(workspace)), backend(backend_name)
+    foreign = adoption(family)
+    checkpoints: Mapping[int, Checkpoint] = foreign.read_checkpoints(Path(folder))
     first = checkpoints[min(checkpoints)]
     _require_one_voice(checkpoints)
     name = check_name(run or f"{_slug(first.speaker)}-adopted", "run")
-    place = RunFolder(workspace.runs / name)
+    place = RunFolder(space.runs / name)
     config = _config(
-        workspace, family, first, epochs=max(checkpoints), run=name, base=base, lr=lr, probe=probe, target=target
+        space, family, first, epochs=max(checkpoints), run=name, base=base, lr=lr, probe=probe, target=target
     )
-    known_base = official.local_base(base_of(config, workspace))
+    known_base = foreign.local_base(base_of(config, space))
+    own = first.own_reference() if reference is None else None
     facts = {
         "adopted": True,
         "lr_known": lr is not None,
-        "base": _base_facts(config, first, known_base),
-        "voice": _voice(workspace, place, first, reference, language),
+        "base": {
+            "name": config.base,
+            "size": first.size,
+            "sha256": None if known_base is None else foreign.base_sha256(known_base),
+        },
+        "voice": {**first.voice(language, known_base), **_reference(space, place, reference, own)},
     }
     _require_same_run(place, checkpoints)
     with locked(place.path / ".lock"):
         sweep(place.path)
-        if reference is None:
-            atomic_write_bytes(place.path / VECTOR, first.vector_file())
+        if own is not None:
+            atomic_write_bytes(place.path / own[0], own[1])
         _start(place, config, facts)
-        rows = [_adopt_epoch(place, number, item, known_base, link=link) for number, item in checkpoints.items()]
-        _write_status(place, folder, max(checkpoints))
-    return _result(workspace, place, config, rows, facts)
-
-
-def _find(family: Backend, folder: Path) -> list[tuple[int, Path]]:
-    find = getattr(import_module(family.home), "find_checkpoints", None)
-    if find is None:
-        raise UsageError(
-            f"no other program's checkpoints of {family.name} can be adopted",
-            hint="run.sh runs adopt DIR --backend qwen3",
-        )
-    found: list[tuple[int, Path]] = find(folder)
-    if not found:
-        raise InputUnusable(
-            f"{folder} holds no checkpoint-epoch-N folder", hint="name the script's --output_model_path"
-        )
-    return found
+        rows = [
+            _adopt_epoch(place, foreign, number, checkpoints[number], known_base, link=link) for number in checkpoints
+        ]
+        _write_status(place, Path(folder), max(checkpoints))
+    return _result(
+        space, place, config, rows, facts, [] if own is None else [f"no --reference: {foreign.OWN_REFERENCE}"]
+    )
 
 
 def _require_one_voice(checkpoints: Mapping[int, Checkpoint]) -> None:
-    voices = {(item.speaker, item.described.size) for item in checkpoints.values()}
+    voices = {(item.speaker, item.size) for item in checkpoints.values()}
     if len(voices) > 1:
         listed = ", ".join(f"{speaker} ({size})" for speaker, size in sorted(voices))
         raise ConfigError(
@@ -140,31 +141,18 @@ def _config(
     )
 
 
-def _base_facts(config: TrainConfig, first: Checkpoint, known: Base | None) -> dict[str, Any]:
-    from tts_train.backends.qwen3 import official
-
-    digest = official.base_sha256(known) if known else None
-    return {"name": config.base, "size": first.described.size, "sha256": digest}
-
-
-def _voice(
-    workspace: Workspace, run: RunFolder, first: Checkpoint, reference: Path | None, language: str | None
-) -> dict[str, Any]:
-    import hashlib
-
-    if reference is None:
-        where, digest = run.path / VECTOR, hashlib.sha256(first.vector_file()).hexdigest()
-    elif reference.is_file():
-        where, digest = reference, sha256_file(reference)
+def _reference(
+    workspace: Workspace, run: RunFolder, reference: str | Path | None, own: tuple[str, bytes] | None
+) -> dict[str, str]:
+    if own is not None:
+        where, digest = run.path / own[0], sha256(own[1]).hexdigest()
+    elif reference is not None and Path(reference).is_file():
+        where, digest = Path(reference), sha256_file(Path(reference))
     else:
-        raise InputUnusable(f"the reference {reference} is not a file", hint="name the ref_audio of the training")
-    return {
-        "speaker": first.speaker,
-        # The official script reads the manifest's language and trains without it.
-        "language": first.language(language or "auto"),
-        "reference": workspace.relative(where),
-        "reference_sha256": digest,
-    }
+        raise InputUnusable(
+            f"the reference {reference} is not a file", hint="name a recording of the training's speaker"
+        )
+    return {"reference": workspace.relative(where), "reference_sha256": digest}
 
 
 def _require_same_run(run: RunFolder, checkpoints: Mapping[int, Checkpoint]) -> None:
@@ -173,7 +161,7 @@ def _require_same_run(run: RunFolder, checkpoints: Mapping[int, Checkpoint]) -> 
         return
     if not run.info().get("adopted"):
         raise ConfigError(f"run '{run.name}' was trained here", hint="give the adopted run its own name: --run NAME")
-    theirs = {epoch.number: epoch.weights_sha256 for epoch in run.epochs()}
+    theirs = {epoch.number: epoch.info["source"]["sha256"] for epoch in run.epochs()}
     problems = [
         Problem(f"epoch {number} was adopted from other weights than {item.weights} holds now", str(run.path))
         for number, item in checkpoints.items()
@@ -186,7 +174,7 @@ def _require_same_run(run: RunFolder, checkpoints: Mapping[int, Checkpoint]) -> 
 
 
 def _start(run: RunFolder, config: TrainConfig, facts: Mapping[str, Any]) -> None:
-    from tts_train.backends.qwen3 import machine
+    from tts_train.backends import machine
 
     if (run.path / "run.json").is_file():
         known = run.info()
@@ -201,24 +189,30 @@ def _start(run: RunFolder, config: TrainConfig, facts: Mapping[str, Any]) -> Non
 
 
 def _adopt_epoch(
-    run: RunFolder, number: int, checkpoint: Checkpoint, base: Base | None, *, link: bool
+    run: RunFolder, foreign: Adoption, number: int, checkpoint: Checkpoint, base: Any, *, link: bool
 ) -> dict[str, Any]:
-    from tts_train.backends.qwen3 import official
-
     there = next((epoch for epoch in run.epochs() if epoch.number == number), None)
     if there is not None and there.folder is not None:
         info = dict(there.info)
         if info["drift"] is None and base is not None:
-            info["drift"] = official.drift(checkpoint, base)
+            info["drift"] = foreign.drift(checkpoint, base)
             write_json(there.folder / "epoch.json", info)
         return {"epoch": number, "source": info["source"], "drift": info["drift"], "kept": True}
-    progress(f"epoch {number}: {checkpoint.folder.name}")
+    file = checkpoint.weights
+    progress(f"epoch {number}: {file.parent.name}/{file.name}")
     if not link:
-        require_space(run.path, checkpoint.weights.stat().st_size)
-    source = {"program": PROGRAM, "folder": checkpoint.folder.name, "path": str(checkpoint.folder.resolve())}
-    distance = None if base is None else official.drift(checkpoint, base)
+        require_space(run.path, checkpoint.room)
+    source = {
+        "program": foreign.PROGRAM,
+        "folder": file.parent.name,
+        "file": file.name,
+        "path": str(file.parent.resolve()),
+        "sha256": sha256_file(file),
+    }
+    distance = None if base is None else foreign.drift(checkpoint, base)
     info = {"epoch": number, "step": None, "loss": {}, "sum_lr": None, "drift": distance, "source": source}
-    run.publish(number, lambda target: checkpoint.take(target, link=link), info)
+    digest = run.info()["base"]["sha256"]
+    run.publish(number, lambda target: checkpoint.take(target, link=link, base_sha256=digest), info)
     return {"epoch": number, "source": source, "drift": distance, "kept": False}
 
 
@@ -231,20 +225,23 @@ def _write_status(run: RunFolder, folder: Path, epoch: int) -> None:
 
 
 def _result(
-    workspace: Workspace, run: RunFolder, config: TrainConfig, rows: Sequence[Mapping[str, Any]], facts: dict[str, Any]
+    workspace: Workspace,
+    run: RunFolder,
+    config: TrainConfig,
+    rows: Sequence[Mapping[str, Any]],
+    facts: Mapping[str, Any],
+    warnings: list[str],
 ) -> dict[str, Any]:
     info = run.info()
     unknown = ["schedule", "steps", "sum_lr", *([] if facts["lr_known"] else ["lr"])]
-    warnings = []
     if info["base"]["sha256"] is None:
-        warnings.append(
+        warnings.insert(
+            0,
             f"the base {config.base} is not on this machine: drift is unknown, and epoch 0 cannot speak before it is "
-            f"there (hf download {config.base}, then adopt again)"
+            f"there (hf download {config.base}, then adopt again)",
         )
-    if Path(info["voice"]["reference"]).name == VECTOR:
-        warnings.append("no --reference: epoch 0 speaks with the speaker vector that the first checkpoint carries")
     told = [
-        f"{row['epoch']} ({row['source']['folder']}"
+        f"{row['epoch']} ({row['source']['folder']}/{row['source']['file']}"
         + (f", drift {row['drift']:.2g})" if row["drift"] is not None else ", drift unknown)")
         for row in rows
     ]

@@ -20,8 +20,10 @@ from tts_train.workspace import Workspace
 def chosen_epoch(run: RunFolder, number: int | None) -> Epoch:
     """Epoch `number`, or the last published one. Raises UsageError when nothing is published yet."""
     if number is not None:
-        return run.epoch(number)
-    published = run.epochs()
+        chosen = run.epoch(number)
+        chosen.require_weights()
+        return chosen
+    published = [epoch for epoch in run.epochs() if not epoch.pruned]
     if not published:
         raise UsageError(f"run '{run.name}' has published no epoch yet", hint="give --epoch 0 for the untouched base")
     return published[-1]
@@ -110,5 +112,7 @@ def export_epoch(workspace: str, run: str, epoch: int | None, out: str) -> dict[
         raise UsageError(
             "epoch 0 is the untouched base", hint="export a trained epoch; the base is its own file already"
         )
-    result = backend(config.backend).export_voice(base_of(config, place), chosen.folder, Path(out), run)
+    result = backend(config.backend).export_voice(
+        base_of(config, place), chosen.folder, Path(out), run, folder.voice(place)
+    )
     return {"run": run, "epoch": chosen.number, **result}

@@ -115,6 +115,7 @@ def _parent_weights(config: TrainConfig, workspace: Workspace) -> Path:
         raise InputUnusable(
             "epoch 0 is the base and has no weights of its own", hint="set parent.from_weights to false"
         )
+    epoch.require_weights()
     return epoch.folder
 
 

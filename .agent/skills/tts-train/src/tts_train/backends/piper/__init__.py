@@ -61,7 +61,7 @@ def load_speaker(base: str, epoch_folder: Path | None, threads: int, _voice: Map
     return speaker.load(base, epoch_folder, threads)
 
 
-def export_voice(base: str, epoch_folder: Path, out: Path, name: str) -> dict[str, Any]:
+def export_voice(base: str, epoch_folder: Path, out: Path, name: str, _voice: Mapping[str, Any]) -> dict[str, Any]:
     """Write a published epoch of `base` as a Piper ONNX voice into `out`; see `export.export_voice`."""
     from tts_train.backends.piper import export
 

@@ -42,15 +42,15 @@ def load_speaker(base: str, epoch_folder: Path | None, threads: int, voice: Mapp
     return speaker.load(base, epoch_folder, threads, voice)
 
 
-def export_voice(_base: str, epoch_folder: Path, out: Path, name: str) -> dict[str, Any]:
+def export_voice(_base: str, epoch_folder: Path, out: Path, name: str, _voice: Mapping[str, Any]) -> dict[str, Any]:
     """Copy a published epoch, which is in the official format already, into `out`; see `checkpoint.export_voice`."""
     from tts_train.backends.qwen3 import checkpoint
 
     return checkpoint.export_voice(epoch_folder, out, name)
 
 
-def find_checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """(epoch, folder) of the official script's checkpoints; see `official.find_checkpoints`. Light."""
+def adoption() -> Any:
+    """How checkpoints of the official script are read (work.adoption.Adoption); see `official`. Light."""
     from tts_train.backends.qwen3 import official
 
-    return official.find_checkpoints(folder)
+    return official

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tts_train.backends import hub
 from tts_train.backends.qwen3 import folder as folders
 from tts_train.backends.qwen3.folder import CONFIG, ENCODER
-from tts_train.errors import ConfigError, DiskError, InputUnusable, Problem, Unavailable
+from tts_train.errors import ConfigError, InputUnusable, Problem, Unavailable
 from tts_train.files import read_json, sha256_file
-from tts_train.output import progress
 
 if TYPE_CHECKING:
     from qwen_tts import Qwen3TTSModel
 
     from tts_train.backends.qwen3.text import TextTokenizer
 
-_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
-_REVISION = re.compile(r"^[A-Za-z0-9][\w.-]*$")
 _WANTED = ("*.json", "*.txt", "*.jinja", "*.safetensors", "LICENSE*", "NOTICE*")
 """Files taken from the hub: never a pickle, never code."""
 _SIZES = {"0b6": "0.6B", "1b7": "1.7B"}
@@ -61,12 +56,12 @@ def find(name: str) -> Path:
     local = Path(name).expanduser()
     if local.is_dir():
         return _whole(local.resolve())
-    if not _HUB_ID.match(name):
+    if not hub.is_id(name):
         raise Unavailable(
             f"the base '{name}' is neither a folder nor the name of a model on the hub",
             hint="for example base: Qwen/Qwen3-TTS-12Hz-0.6B-Base, or the folder you downloaded it to",
         )
-    cached = _snapshot(name)
+    cached = hub.snapshot(name)
     if cached is not None and not folders.faults(cached):
         return cached
     return _downloaded(name, cached)
@@ -75,7 +70,7 @@ def find(name: str) -> Path:
 def locate(name: str) -> Path | None:
     """What `find` would return without a network, or None. Needs no library, so it works in the core environment."""
     local = Path(name).expanduser()
-    folder = local.resolve() if local.is_dir() else _snapshot(name) if _HUB_ID.match(name) else None
+    folder = local.resolve() if local.is_dir() else hub.snapshot(name) if hub.is_id(name) else None
     return None if folder is None or folders.faults(folder) else folder
 
 
@@ -216,39 +211,11 @@ def _whole(folder: Path) -> Path:
     )
 
 
-def _cache() -> Path:
-    """The hub's cache, as huggingface_hub chooses it, but read at call time."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if os.environ.get(name):
-            return Path(os.environ[name]).expanduser()
-    home = os.environ.get("HF_HOME") or str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    return Path(home).expanduser() / "hub"
-
-
-def _snapshot(name: str) -> Path | None:
-    """The newest snapshot of a model in the hub's cache, whole or not."""
-    place = _cache() / f"models--{name.replace('/', '--')}"
-    head = place / "refs" / "main"
-    if not head.is_file():
-        return None
-    revision = head.read_text(encoding="utf-8").strip()
-    folder = place / "snapshots" / revision
-    return folder if _REVISION.match(revision) and folder.is_dir() else None
-
-
 def _downloaded(name: str, cached: Path | None) -> Path:
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise _unavailable(name, cached, "HF_HUB_OFFLINE forbids to download it")
-    from huggingface_hub import snapshot_download
-
-    progress(f"looking for {name} on the hub")
     try:
-        folder = Path(snapshot_download(name, cache_dir=str(_cache()), allow_patterns=list(_WANTED)))
-    except (OSError, ValueError) as error:  # what the hub's library raises when it cannot reach or find something
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskError(f"{name} does not fit on the disk of {_cache()}", hint="set HF_HOME to another") from error
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise _unavailable(name, cached, reason) from error
+        folder = hub.download(name, _WANTED)
+    except Unavailable as error:
+        raise _unavailable(name, cached, error.message) from error
     if folders.faults(folder):
         raise _unavailable(name, folder, "what the hub has of it is not a whole Qwen3-TTS")
     return folder
@@ -259,7 +226,7 @@ def _unavailable(name: str, cached: Path | None, reason: str) -> Unavailable:
     torn = f" as a whole: {cached} lacks {', '.join(faults)}" if faults else ""
     return Unavailable(
         f"the base {name} is not on this machine{torn} ({reason})",
-        hint=f"hf download {name}     (where there is a network; it goes to {_cache()}, which can be copied here; "
+        hint=f"hf download {name}     (where there is a network; it goes to {hub.cache()}, which can be copied here; "
         f"or download it with --local-dir FOLDER and write base: FOLDER)",
         problems=[Problem(fault, str(cached)) for fault in faults],
     )

@@ -5,13 +5,13 @@ Heavy imports are inside `load_codec`: finding and hashing a codec is part of dr
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tts_train.backends import hub
 from tts_train.backends.qwen3.codes import CODEBOOK, GROUPS
 from tts_train.errors import InputUnusable, Unavailable
 from tts_train.files import read_json, sha256_file, sha256_json
@@ -25,7 +25,6 @@ SAMPLES_PER_FRAME = 1920
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 _MODEL_TYPE = "qwen3_tts_tokenizer_12hz"
 _INSIDE = "speech_tokenizer"
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def find_codec(name: str, *, download: bool = True) -> Path:
     folder = Path(name)
     if folder.is_dir():
         return _whole(folder)
-    if not _HUB_NAME.match(name) or name.startswith((".", "/")):
+    if not hub.is_id(name):
         raise Unavailable(f"{name} is not a folder", hint=f"--tokenizer FOLDER or a name such as {NAME}")
     return _whole(_from_hub(name, download))
 
@@ -119,18 +118,15 @@ def _whole(folder: Path) -> Path:
 
 
 def _from_hub(name: str, download: bool) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError as error:
-        raise Unavailable(f"huggingface_hub cannot be imported: {error}", hint="run.sh setup project") from error
-
-    wanted = [*FILES, *(f"{_INSIDE}/{file}" for file in FILES)]
-    try:
-        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=not download))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
-        raise Unavailable(
-            f"the codec {name} is not on this machine"
-            + (f" and cannot be downloaded: {str(error).splitlines()[0]}" if download else ""),
-            hint=f"where there is a network: hf download {name}; or --tokenizer FOLDER",
-        ) from error
+    cached, reason = hub.snapshot(name), "nothing is downloaded for a dry run"
+    if cached is not None and any(all((cached / place / file).exists() for file in FILES) for place in ("", _INSIDE)):
+        return cached
+    if download:
+        try:
+            return hub.download(name, [*FILES, *(f"{_INSIDE}/{file}" for file in FILES)])
+        except Unavailable as error:
+            reason = error.message
+    raise Unavailable(
+        f"the codec {name} is not on this machine ({reason})",
+        hint=f"where there is a network: hf download {name}; or --tokenizer FOLDER",
+    )

@@ -6,25 +6,19 @@ CPU core were measured with a layer of each published size, sdpa attention, on a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tts_train.backends.machine import GB, GIB, GPU_SHARE, GPU_TFLOPS
 from tts_train.backends.qwen3.shape import PUBLISHED, Shape, Stack
 from tts_train.backends.qwen3.text import HEAD, TAIL
 from tts_train.training.batching import cut
 from tts_train.training.ranks import BUCKET_BYTES
 
-GIB = 2**30
-GB = 1e9
 FP32 = 4
 CPU_FLOPS = 75e9
 """One core, float32, forward and backward of one layer of either size: 73 to 76 GFLOP/s."""
-GPU_SHARE = 0.4
-GPU_TFLOPS = {"H100": 989, "L40S": 362, "A100": 312, "RTX 4090": 165, "RTX A6000": 155, "L4": 121, "RTX 3090": 71}
-"""Dense bfloat16 arithmetic as the vendor's data sheets have it."""
-REFERENCE_GPU = "RTX 4090"
 _CODEC_GB = 0.7
 _ENCODER_WEIGHTS = 8.9e6
 """Speaker encoder of the published sizes; it stands beside each epoch in float32."""
@@ -167,11 +161,6 @@ def disk(shape: Shape, variant: Variant, *, epochs: int, save_bytes: int, codec_
 def download_gigabytes(shape: Shape) -> float:
     """Size of a published base: bfloat16 weights, speaker encoder, codec."""
     return 2 * (shape.total + _ENCODER_WEIGHTS) / GB + _CODEC_GB
-
-
-def gpu_class(name: str) -> str | None:
-    """The class in GPU_TFLOPS to which a GPU as nvidia-smi names it belongs."""
-    return next((known for known in GPU_TFLOPS if re.search(rf"\b{known.removeprefix('RTX ')}\b", name)), None)
 
 
 def minutes(flops: float, *, gpu: str | None, workers: int = 1) -> float:

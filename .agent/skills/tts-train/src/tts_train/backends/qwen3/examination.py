@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import re
-import wave
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from tts_train.backends import Examined, base_of
-from tts_train.backends.qwen3 import advice, base, codes, estimate, machine
+from tts_train.audio import header_seconds
+from tts_train.backends import Examined, base_of, hub, machine
+from tts_train.backends.faults import Faults
+from tts_train.backends.machine import GB
+from tts_train.backends.qwen3 import advice, base, codes
 from tts_train.backends.qwen3.planning import LANGUAGES, Plan, clip_positions
 from tts_train.backends.qwen3.selection import Selection, select
 from tts_train.backends.qwen3.shape import Shape
 from tts_train.backends.qwen3.text import AUTO, language_name
 from tts_train.backends.qwen3.vectors import SHORTEST_SECONDS
-from tts_train.errors import ConfigError, InputUnusable, Problem, TtsTrainError, Unavailable
+from tts_train.errors import ConfigError, InputUnusable, Problem, Unavailable
 from tts_train.files import require_space
 from tts_train.training.run import RunFolder
 
@@ -28,44 +26,6 @@ if TYPE_CHECKING:
     from tts_train.training.compute import Compute
     from tts_train.workspace import Workspace
 
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
-
-Result = TypeVar("Result")
-
-
-@dataclass
-class _Faults:
-    """What is wrong so far: the checks go on, so that one examination names everything."""
-
-    errors: list[TtsTrainError] = field(default_factory=list)
-
-    def guard(self, check: Callable[[], Result]) -> Result | None:
-        """The answer of a check, or None when it failed."""
-        try:
-            return check()
-        except TtsTrainError as error:
-            self.errors.append(error)
-            return None
-
-    def end(self) -> None:
-        """Raise what was found: one error as it is; several as one, a ConfigError if any of them is."""
-        if len(self.errors) == 1:
-            raise self.errors[0]
-        if not self.errors:
-            return
-        problems = [
-            problem
-            for error in self.errors
-            for problem in error.problems or (Problem(f"{error.message}. Try: {error.hint}"),)
-        ]
-        kind = next((type(error) for error in self.errors if isinstance(error, ConfigError)), type(self.errors[0]))
-        hints = [error.hint for error in self.errors if error.problems and error.hint]
-        raise kind(
-            f"{len(problems)} problems stand in the way of this training",
-            hint="; ".join(dict.fromkeys(hints)) or "one after the other, as each says",
-            problems=problems,
-        )
-
 
 def examine(config: TrainConfig, workspace: Workspace) -> Examined:
     """Check base, codes, references, settings, machine and disk, and say what training will cost.
@@ -73,7 +33,7 @@ def examine(config: TrainConfig, workspace: Workspace) -> Examined:
     Raises every problem at once: ConfigError (78); Unavailable (69) for a base, GPU or package; InputUnusable (65) for
     a torn base or nothing to train on; DiskError (74).
     """
-    faults, here = _Faults(), machine.look()
+    faults, here = Faults(), machine.look()
     found = faults.guard(lambda: local_base(config, workspace))
     compute = faults.guard(lambda: here.compute(config))
     if compute:
@@ -120,7 +80,7 @@ def local_base(config: TrainConfig, workspace: Workspace) -> Base | None:
     name = base_of(config, workspace)
     folder = base.locate(name)
     if folder is None:
-        if _HUB_NAME.match(name) and not Path(name).is_dir() and not _is_offline():
+        if hub.is_id(name) and not Path(name).is_dir() and not hub.is_offline():
             return None
         folder = base.find(name)  # a folder, or nothing that can be had: it says what is wrong
     found = base.describe(folder, config.base)
@@ -136,10 +96,6 @@ def local_base(config: TrainConfig, workspace: Workspace) -> Base | None:
 
 def _with_language(config: TrainConfig, language: str) -> TrainConfig:
     return config.model_copy(update={"qwen3": config.qwen3.model_copy(update={"language": language})})
-
-
-def _is_offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def _check_attention(config: TrainConfig, compute: Compute) -> None:
@@ -160,7 +116,7 @@ def _check_clips(chosen: Selection, data: CodedDataset, found: Base | None) -> N
     most = found.config["talker_config"].get("max_position_embeddings") if found else None
     for clip in chosen.clips:
         reference = data.file(clip.ref_audio)
-        seconds = None if reference in seen else audio_seconds(reference)
+        seconds = None if reference in seen else header_seconds(reference)
         seen.add(reference)
         if seconds is not None and seconds < SHORTEST_SECONDS:
             short = f"'ref_audio': {clip.ref_audio} has {seconds:.2f} s, at least {SHORTEST_SECONDS:.0f} s are needed"
@@ -172,24 +128,9 @@ def _check_clips(chosen: Selection, data: CodedDataset, found: Base | None) -> N
         raise ConfigError(f"{file}: {len(problems)} problem(s)", hint=hint, problems=problems)
 
 
-def audio_seconds(path: Path) -> float | None:
-    """Length by the header of a WAV or FLAC file; None for what this cannot read."""
-    with path.open("rb") as file:
-        start = file.read(26)
-    if start[:4] == b"fLaC" and len(start) == 26:
-        rate = int.from_bytes(start[18:21], "big") >> 4
-        samples = int.from_bytes(start[21:26], "big") & ((1 << 36) - 1)
-        return samples / rate if rate and samples else None
-    try:
-        with wave.open(str(path)) as sound:
-            return sound.getnframes() / sound.getframerate()
-    except (wave.Error, EOFError):
-        return None
-
-
 def _check_disk(plan: Plan, disk: dict[str, float]) -> None:
     """Room for what is not written yet."""
     folder = plan.runs / plan.config.run
     left = max(plan.config.epochs - len(RunFolder(folder).epochs()), 0) / plan.config.epochs
     if left:
-        require_space(folder, int((disk["epochs"] * left + disk["state"]) * estimate.GB))
+        require_space(folder, int((disk["epochs"] * left + disk["state"]) * GB))

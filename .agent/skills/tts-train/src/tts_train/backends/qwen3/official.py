@@ -18,7 +18,7 @@ from tts_train.backends.qwen3 import tensor_files
 from tts_train.backends.qwen3.base import Base, describe, locate, sha256
 from tts_train.backends.qwen3.checkpoint import SLOT_TABLE, TALKER, voice_of
 from tts_train.backends.qwen3.folder import CODEC, CONFIG, WEIGHTS
-from tts_train.backends.qwen3.text import language_name
+from tts_train.backends.qwen3.text import AUTO, language_name
 from tts_train.backends.qwen3.vectors import TENSOR
 from tts_train.errors import InputUnusable
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NUMBERED = re.compile(r"^checkpoint-epoch-(\d{1,4})$")
+IN_CORE = True
+PROGRAM = "the official fine-tuning script"
+OWN_REFERENCE = "epoch 0 speaks with the speaker vector that the first checkpoint carries"
+VECTOR = "speaker_vector.safetensors"
 _HUB = "Qwen/Qwen3-TTS-12Hz-{size}-Base"
 
 
@@ -51,18 +55,30 @@ class Checkpoint:
         """The model it was most likely trained from; a checkpoint does not say."""
         return _HUB.format(size=self.described.size)
 
-    def language(self, tag: str) -> str:
-        """The model's own name of a language. Raises ConfigError for one that it does not know."""
-        return language_name(tag, self.described.languages)
+    @property
+    def size(self) -> str:
+        return self.described.size
 
-    def vector_file(self) -> bytes:
+    @property
+    def room(self) -> int:
+        """Bytes that a copy takes, all but."""
+        return self.weights.stat().st_size
+
+    def voice(self, language: str | None, _base: Base | None) -> dict[str, Any]:
+        """Raises ConfigError for a language that the model does not know.
+
+        The official script reads the manifest's language and trains without it.
+        """
+        return {"speaker": self.speaker, "language": language_name(language or AUTO, self.described.languages)}
+
+    def own_reference(self) -> tuple[str, bytes]:
         """Its speaker vector as a file: with it the base speaks as the same voice, for want of the recording."""
         table = folders.tensors(self.folder)[SLOT_TABLE]
         width = table.shape[1]
         (row,) = tensor_files.blocks(table, self.slot * width, (self.slot + 1) * width)
-        return tensor_files.packed({TENSOR: row})
+        return VECTOR, tensor_files.packed({TENSOR: row})
 
-    def take(self, target: Path, *, link: bool) -> dict[str, Any]:
+    def take(self, target: Path, *, link: bool, base_sha256: str) -> dict[str, Any]:  # noqa: ARG002 (xtts needs it)
         """Bring its files into `target`; only what is large is linked. Returns facts for epoch.json."""
         linked = _bring(self.weights, target / WEIGHTS, link=link)
         for path in (self.folder / CONFIG, *folders.companions(self.folder)):
@@ -70,6 +86,16 @@ class Checkpoint:
         for path in folders.codec_files(self.folder):
             _bring(path, target / CODEC / path.name, link=link and path.suffix == ".safetensors")
         return {"weights": WEIGHTS, "linked": linked}
+
+
+def read_checkpoints(folder: Path) -> dict[int, Checkpoint]:
+    """Epoch → checkpoint. Raises as `read_checkpoint` does, and when there is none."""
+    found = find_checkpoints(folder)
+    if not found:
+        raise InputUnusable(
+            f"{folder} holds no checkpoint-epoch-N folder", hint="name the script's --output_model_path"
+        )
+    return {number: read_checkpoint(path, folder.resolve()) for number, path in found}
 
 
 def find_checkpoints(folder: Path) -> list[tuple[int, Path]]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tts_train.errors import ConfigError, InputUnusable
+from tts_train.training.groups import decay_groups
 
 if TYPE_CHECKING:
     from tts_train.backends.qwen3.objective import Objective
@@ -46,23 +47,8 @@ def prepare(objective: Objective, freeze: Sequence[str], lora: LoraSettings | No
 
 
 def param_groups(objective: Objective, weight_decay: float) -> list[dict[str, Any]]:
-    """Optimizer groups of the trainable parameters, in the order of the model; an empty group is left out.
-
-    Decay pulls towards zero, which is no harm to a matrix and wrong for a norm's scale, a bias, or the embedding of a
-    token that the data never shows.
-    """
-    groups: dict[str, list[nn.Parameter]] = {"decay": [], "no-decay": []}
-    for module in objective.modules():
-        for weight in module.parameters(recurse=False):
-            if weight.requires_grad:
-                plain = isinstance(module, nn.Embedding) or weight.ndim < 2
-                groups["no-decay" if plain else "decay"].append(weight)
-    decay = {"decay": weight_decay, "no-decay": 0.0}
-    return [
-        {"name": name, "params": weights, "weight_decay": decay[name], "betas": BETAS}
-        for name, weights in groups.items()
-        if weights
-    ]
+    """Optimizer groups of the trainable parameters; see `decay_groups`."""
+    return decay_groups(objective, weight_decay, BETAS)
 
 
 @torch.no_grad()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tts_train.backends import hub
+from tts_train.backends.machine import REFERENCE_GPU, gpu_class
 from tts_train.backends.qwen3 import estimate
 from tts_train.backends.qwen3.advice import Outlook
 from tts_train.backends.qwen3.codes import FRAMES_PER_SECOND
@@ -18,9 +19,9 @@ from tts_train.backends.qwen3.text import AUTO, language_name
 from tts_train.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tts_train.backends.machine import Machine
     from tts_train.backends.qwen3.base import Base
     from tts_train.backends.qwen3.codes import CodedClip
-    from tts_train.backends.qwen3.machine import Machine
     from tts_train.backends.qwen3.selection import Selection
     from tts_train.config import TrainConfig
     from tts_train.training.compute import Compute
@@ -99,9 +100,9 @@ class Plan:
             variant,
             epochs=config.epochs,
             save_bytes=4 if config.qwen3.save_dtype == "float32" else 2,
-            codec_is_linked=_same_disk(self.base.folder if self.base else _hub_cache(), self.runs),
+            codec_is_linked=_same_disk(self.base.folder if self.base else hub.cache(), self.runs),
         )
-        elsewhere = (estimate.REFERENCE_GPU, "A100")
+        elsewhere = (REFERENCE_GPU, "A100")
         return {
             "minutes": float(f"{estimate.minutes(flops, gpu=gpu, workers=workers):.3g}"),
             "basis": estimate.basis(gpu, threads),
@@ -152,8 +153,8 @@ class Plan:
         """The class of GPU that minutes are reckoned for; None: the CPU."""
         if self.compute.device == "cpu":
             return None
-        seen = estimate.gpu_class(self.machine.gpus[0].name) if self.machine.gpus else None
-        return seen or estimate.REFERENCE_GPU
+        seen = gpu_class(self.machine.gpus[0].name) if self.machine.gpus else None
+        return seen or REFERENCE_GPU
 
     def _gpu_gib(self) -> float | None:
         """Of the smallest GPU in use, as far as known."""
@@ -179,7 +180,3 @@ def _same_disk(one: Path, other: Path) -> bool:
         return next(place for place in (whole, *whole.parents) if place.exists()).stat().st_dev
 
     return device(one) == device(other)
-
-
-def _hub_cache() -> Path:
-    return Path(os.environ.get("HF_HUB_CACHE") or os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface")

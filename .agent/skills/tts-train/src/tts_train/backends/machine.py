@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -17,6 +18,13 @@ from tts_train.training.compute import Compute, Gpus, resolve
 if TYPE_CHECKING:
     from tts_train.config import TrainConfig
 
+GIB = 2**30
+GB = 1e9
+GPU_SHARE = 0.4
+"""Of its peak that training reaches: usual, not measured."""
+GPU_TFLOPS = {"H100": 989, "L40S": 362, "A100": 312, "RTX 4090": 165, "RTX A6000": 155, "L4": 121, "RTX 3090": 71}
+"""Dense bfloat16 arithmetic as the vendor's data sheets have it."""
+REFERENCE_GPU = "RTX 4090"
 DEVICE_FILES = ("/dev/nvidia0", "/dev/kfd")
 """There when a driver is loaded, even where nvidia-smi is not installed."""
 BFLOAT16_FROM = 8.0
@@ -45,6 +53,11 @@ class Machine:
             return resolve(config, Gpus(config.processes, bfloat16=True))
         bfloat16 = all(gpu.capability >= BFLOAT16_FROM or not gpu.capability for gpu in self.gpus)
         return resolve(config, Gpus(len(self.gpus), bfloat16))
+
+
+def gpu_class(name: str) -> str | None:
+    """The class in GPU_TFLOPS to which a GPU as nvidia-smi names it belongs."""
+    return next((known for known in GPU_TFLOPS if re.search(rf"\b{known.removeprefix('RTX ')}\b", name)), None)
 
 
 def look() -> Machine:
