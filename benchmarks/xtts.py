@@ -228,7 +228,7 @@ def probes(stage: Stage) -> dict[str, Any]:
 def batches(stage: Stage) -> dict[str, Any]:
     """Eight sentences greedily: one by one, and in one batch."""
     voice = {"language": "en", "reference": str(stage.folder / "clips/15.wav")}
-    spoken = speaker.load(str(stage.base), stage.folder / "epoch-1", 1, voice)
+    spoken = speaker.load(str(stage.base), None, 1, voice)
     model = spoken._carried()  # noqa: SLF001
     knobs = {**backend("xtts").knobs, "do_sample": False}
     with torch.inference_mode():
