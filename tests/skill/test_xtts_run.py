@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from tts_train.config import TrainConfig
 from tts_train.errors import ConfigError, Diverged, InputUnusable
 from tts_train.files import read_json, sha256_file
 from tts_train.probe.render import render_run
-from tts_train.training import loop
+from tts_train.training import launch, loop
 from tts_train.training.metrics import read_metrics
 from tts_train.training.run import RunFolder
 from tts_train.training.status import read_status
@@ -116,22 +118,52 @@ def test_a_voice_from_clips_to_speech(place: Workspace, tiny_xtts: Path, tmp_pat
 
 
 def test_more_epochs_and_another_rate_do_exactly_that(place: Workspace, tiny_xtts: Path) -> None:
-    """The config wins, never what a checkpoint says: more epochs go on, another rate is another run."""
-    first = config(tiny_xtts, run="goes-on", epochs=1)
-    folder = run(place, first)
+    """The config wins, never what a checkpoint says."""
+    folder = run(place, config(tiny_xtts, run="goes-on", epochs=1))
     before = sha256_file(folder.path / "epochs/epoch-001/weights.safetensors")
 
-    run(place, config(tiny_xtts, run="goes-on", epochs=2))
-    assert [epoch.number for epoch in folder.epochs()] == [1, 2]
-    assert sha256_file(folder.path / "epochs/epoch-001/weights.safetensors") == before
-    with pytest.raises(ConfigError, match="other settings"):
-        run(place, config(tiny_xtts, run="goes-on", epochs=3, lr=1e-4))
+    run(place, config(tiny_xtts, run="goes-on", epochs=3, lr=1e-4))
 
-    parent = {"run": "goes-on", "epoch": 2, "move": "lower-lr-continue", "from_weights": True}
-    child = run(place, config(tiny_xtts, run="child", epochs=2, lr=1e-4, parent=parent))
-    rates = {row["lr"] for row in read_metrics(child.metrics, "step")}
-    assert max(rates) == 1e-4
-    assert len(child.epochs()) == 2
+    assert [epoch.number for epoch in folder.epochs()] == [1, 2, 3]
+    assert sha256_file(folder.path / "epochs/epoch-001/weights.safetensors") == before
+    rows = read_metrics(folder.metrics, "step")
+    assert [row["step"] for row in rows] == list(range(1, 7)), "no step is trained twice"
+    assert {row["lr"] for row in rows if row["epoch"] > 1} == {1e-4}
+    assert {row["lr"] for row in rows if row["epoch"] == 1} == {5e-4}
+    assert [change["to"] for change in folder.info()["lr_changes"]] == [1e-4]
+    with pytest.raises(ConfigError, match="other settings"):
+        run(place, config(tiny_xtts, run="goes-on", epochs=3, seed=1))
+
+
+def test_a_child_starts_from_its_parent_s_epoch(place: Workspace, tiny_xtts: Path) -> None:
+    from tts_train.backends.xtts.checkpoint import read
+
+    parent = run(place, config(tiny_xtts, run="parent", epochs=1))
+    begin = {"run": "parent", "epoch": 1, "move": "lower-lr-continue", "from_weights": True}
+    child = run(place, config(tiny_xtts, run="child", epochs=1, lr=1e-12, parent=begin))
+
+    base = parent.info()["base"]["sha256"]
+    one, two = (read(folder.epoch(1).folder, base) for folder in (parent, child))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-9
+    assert child.epoch(1).info["drift"] < 1e-6
+
+
+def test_two_processes_train_what_one_trains(place: Workspace, tmp_path: Path) -> None:
+    """The published sizes, made in a process of its own: others build coqui's classes as they are, not small."""
+    base = tmp_path / "base"
+    make = "import sys, pathlib, tiny_xtts; tiny_xtts.build(pathlib.Path(sys.argv[1]), dvae='true', decoder='true')"
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", make, base], env=path, check=True)
+    settings = {"epochs": 1, "batch_size": 1, "accumulation": 2}
+    command = {"workspace": str(place.root), "probe": False}
+    both = config(base, run="together", processes=2, **settings)
+    launch.run_ranks("tts_train.work.train:train_rank", {"config": both.frozen(), **command}, 2)
+    alone = config(base, run="alone", **settings)
+    launch.run_ranks("tts_train.work.train:train_rank", {"config": alone.frozen(), **command}, 1)
+
+    one, two = (RunFolder(place.runs / name).epoch(1).info for name in ("alone", "together"))
+    for part in ("loss", "validation"):
+        assert two[part] == pytest.approx(one[part], abs=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_epoch(place: Workspace, tiny_xtts: Path) -> None:

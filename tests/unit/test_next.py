@@ -26,6 +26,7 @@ from finished_run import (
 )
 from tts_train.config import TrainConfig, load_train_config
 from tts_train.errors import ConfigError, InputUnusable, UsageError
+from tts_train.files import write_json
 from tts_train.review import child as module
 from tts_train.review.evidence import measures_from, newest_render_key, read_evidence
 from tts_train.review.next import propose
@@ -305,3 +306,16 @@ def test_only_the_newest_render_key_is_read(workspace: Workspace):
     assert newest_render_key(run.path) == KEY
     evidence = read_evidence(workspace, "demo")
     assert [item.epoch for item in evidence.epochs if item.measures] == [6]
+
+
+def test_after_a_change_of_rate_no_decay_is_claimed(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run = make_run(workspace, "a", CONSTANT)
+    raised = {**run.info(), "lr_changes": [{"after_epoch": 3, "from": 1e-6, "to": 1e-3, "at": "now"}]}
+    raised["config"]["lr"] = 1e-3
+    write_json(run.path / "run.json", raised)
+
+    bound = read_evidence(workspace, "a").sum_lr(6)
+
+    assert bound is not None
+    assert bound.without_decay == bound.actual

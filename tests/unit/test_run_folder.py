@@ -26,10 +26,10 @@ def test_resuming_with_other_settings_is_refused_by_name(tmp_path: Path) -> None
     run.start(config(), {"dataset_sha256": "1"})
 
     with pytest.raises(ConfigError) as caught:
-        run.start(config(lr=2e-5, seed=3), {"dataset_sha256": "2"})
+        run.start(config(batch_size=2, seed=3), {"dataset_sha256": "2"})
 
     assert [problem.message.split("'")[1] for problem in caught.value.problems] == [
-        "lr",
+        "batch_size",
         "seed",
         "dataset_sha256",
     ]
@@ -41,6 +41,23 @@ def test_more_epochs_go_on_in_the_same_run(tmp_path: Path) -> None:
     run.start(config(epochs=5), {})
 
     assert run.config().epochs == 5
+
+
+def test_another_rate_goes_on_in_the_same_run_and_is_noted(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "r")
+    run.start(config(), {})
+    run.start(config(), {})
+    assert "lr_changes" not in run.info()
+    run.start(config(lr=5e-6), {})
+    run.start(config(lr=5e-6), {})
+    run.start(config(lr=2e-6), {})
+
+    assert run.config().lr == 2e-6
+    changes = run.info()["lr_changes"]
+    assert [(change["from"], change["to"], change["after_epoch"]) for change in changes] == [
+        (1e-5, 5e-6, 0),
+        (5e-6, 2e-6, 0),
+    ]
 
 
 def test_an_epoch_without_its_json_does_not_exist(tmp_path: Path) -> None:

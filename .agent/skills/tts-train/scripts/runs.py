@@ -34,7 +34,9 @@ def main(context: click.Context, limit: int, workspace: str | None) -> dict[str,
 @click.option("--backend", "backend_name", type=click.Choice(sorted(BACKENDS)), default="qwen3", show_default=True)
 @click.option("--run", help="Name of the run [default: SPEAKER-adopted].")
 @click.option("--base", help="What it was trained from: a folder or a hub name [default: the family's].")
-@click.option("--reference", type=click.Path(path_type=Path), help="Recording of the voice. qwen3: for epoch 0; xtts: for all.")
+@click.option(
+    "--reference", type=click.Path(path_type=Path), help="Recording of the voice. qwen3: for epoch 0; xtts: for all."
+)
 @click.option("--language", help="Language to speak in [qwen3 default: auto, as its script trains].")
 @click.option("--lr", type=float, help="The learning rate it was trained with, if you know it.")
 @click.option("--probe", help="Probe YAML every epoch renders.")

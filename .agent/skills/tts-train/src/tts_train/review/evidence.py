@@ -112,6 +112,8 @@ class Evidence:
     trained_here: bool = True
     """False: an adopted run, of which schedule, steps and data are not known."""
     lr_known: bool = True
+    lr_changed: bool = False
+    """The config's lr is not the one of all steps, so what they would have been without decay is not known."""
 
     @property
     def last(self) -> EpochEvidence:
@@ -146,7 +148,8 @@ class Evidence:
             return None
         steps, warmup = here.step, self.config.schedule.warmup_steps
         constant = Schedule(shape="constant", warmup_steps=warmup)
-        without = sum_lr(steps, peak=self.config.lr, schedule=constant, total_steps=steps)
+        peak = 0.0 if self.lr_changed else self.config.lr
+        without = sum_lr(steps, peak=peak, schedule=constant, total_steps=steps)
         recipe = None
         if self.recipe:
             gentle = Schedule(shape="constant", warmup_steps=self.recipe.warmup_steps)
@@ -192,6 +195,7 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
         inherited,
         trained_here=not info.get("adopted", False),
         lr_known=bool(info.get("lr_known", True)),
+        lr_changed="lr_changes" in info,
     )
 
 

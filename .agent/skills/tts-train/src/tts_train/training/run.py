@@ -11,11 +11,13 @@ from tts_train import __version__
 from tts_train.config import TrainConfig
 from tts_train.errors import ConfigError, InputUnusable, Problem
 from tts_train.files import publish_folder, read_json, sha256_file, write_json
+from tts_train.output import progress
+from tts_train.training.status import now
 from tts_train.workspace import Workspace
 
 WEIGHTS = "weights.safetensors"
-MAY_CHANGE = ("epochs", "probe", "save_every_steps", "processes")
-"""Settings a resumed run may change: they leave every finished step as it was."""
+MAY_CHANGE = ("epochs", "lr", "probe", "save_every_steps", "processes")
+"""Settings a resumed run may change: they leave every finished step as it was. A change of `lr` is noted."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ class RunFolder:
         if problems:
             hint = "give the new run its own name (run: …), or restore what changed"
             raise ConfigError(f"run '{self.name}' exists with other settings", hint=hint, problems=problems)
+        if old["lr"] != new["lr"]:
+            after = max((epoch.number for epoch in self.epochs()), default=0)
+            change = {"after_epoch": after, "from": old["lr"], "to": new["lr"], "at": now()}
+            fresh["lr_changes"] = [*known.get("lr_changes", []), change]
+            progress(f"lr changes from {old['lr']:.1e} to {new['lr']:.1e} after epoch {after}, as the config says")
         if known != fresh:
             write_json(path, {**known, **fresh})
 
