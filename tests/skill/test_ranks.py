@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -209,3 +210,16 @@ def test_buckets_keep_order_and_never_mix_number_types(monkeypatch: pytest.Monke
 
     assert [len(bucket) for bucket in found] == [2, 1, 1, 1, 1]
     assert [id(tensor) for bucket in found for tensor in bucket] == list(map(id, tensors))
+
+
+def test_a_rank_that_has_answered_has_not_failed_whatever_happens_on_its_way_out() -> None:
+    code = "import os, sys; print(sys.argv[1]); sys.stdout.flush(); os.abort()"
+    failed = []
+    for answer in ('{"ok": true, "result": {}}', '{"ok": false, "error": {"kind": "disk"}}', "half an ans"):
+        with tempfile.TemporaryFile() as stdout:
+            process = subprocess.Popen([sys.executable, "-c", code, answer], stdout=stdout)
+            process.wait()
+            rank = launch._Rank(0, process, stdout)
+            rank.poll()
+            failed.append((rank.failed, rank.is_cause))
+    assert failed == [(False, False), (True, True), (True, True)]

@@ -47,7 +47,8 @@ class _Rank:
 
     @property
     def failed(self) -> bool:
-        return self.ended and self.process.returncode != 0
+        """Whether it ended without having done its work; what its libraries do after that does not count."""
+        return self.ended and not (self.answer is not None and self.answer["ok"])
 
     @property
     def is_cause(self) -> bool:
