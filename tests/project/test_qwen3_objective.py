@@ -645,6 +645,12 @@ def test_a_pattern_that_was_saved_with_the_tokenizer_is_not_believed(bases, larg
 
     assert saved.prompt_ids("McDonald's iPhone") == original.prompt_ids("McDonald's iPhone")
 
+    text.pin_tokenizer(tmp_path)
+    config = json.loads((large_vocabulary / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "transformers_version": "4.57.1"}))
+    stock = AutoProcessor.from_pretrained(str(tmp_path), fix_mistral_regex=True).tokenizer
+    assert stock("McDonald's iPhone")["input_ids"] == original.tokenizer("McDonald's iPhone")["input_ids"]
+
 
 def test_a_prompt_has_three_tokens_before_the_words_and_five_behind(tokenizer):
     prompt = tokenizer.prompt_ids("1. «so»")

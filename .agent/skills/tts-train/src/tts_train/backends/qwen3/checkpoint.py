@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tts_train.backends.qwen3 import folder as folders
 from tts_train.backends.qwen3.base import describe
 from tts_train.backends.qwen3.folder import CODEC, CONFIG, ENCODER, VOICE, WEIGHTS
-from tts_train.backends.qwen3.text import AUTO, PINNED_TRANSFORMERS_VERSION
+from tts_train.backends.qwen3.text import AUTO, PINNED_TRANSFORMERS_VERSION, pin_tokenizer
 from tts_train.errors import ConfigError, DiskError, InputUnusable, TtsTrainError
 from tts_train.files import publish_folder, read_json, write_json
 from tts_train.workspace import check_name
@@ -74,6 +74,7 @@ def write(
     write_json(folder / VOICE, dict(voice))
     for source in folders.companions(base.folder):
         shutil.copyfile(source, folder / source.name)
+    pin_tokenizer(folder)
     for source in folders.codec_files(base.folder):
         folders.link_or_copy(source, folder / CODEC / source.name)
     return {"dtype": dtype, "drift_kept": kept}
@@ -164,6 +165,7 @@ def export_voice(epoch_folder: Path, out: Path, name: str) -> dict[str, Any]:
         (target / CODEC).mkdir()
         for source in folders.codec_files(epoch_folder):
             shutil.copyfile(source, target / CODEC / source.name)
+        pin_tokenizer(target)
         # A checkpoint of the official trainer keeps the speaker's case, and then no name is found in it.
         write_json(target / CONFIG, official_config(found.config, speakers, dtype))
 

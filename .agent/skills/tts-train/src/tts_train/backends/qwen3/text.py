@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tts_train.errors import ConfigError, InputUnusable
 
 if TYPE_CHECKING:
+    from tokenizers.pre_tokenizers import PreTokenizer
     from transformers import Qwen2TokenizerFast
 
 PINNED_TRANSFORMERS_VERSION = "4.57.1"
@@ -101,19 +102,13 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
 
     Raises InputUnusable when the folder holds no tokenizer of this family.
     """
-    from tokenizers import Regex, pre_tokenizers
     from transformers import Qwen2TokenizerFast
 
     if not (folder / "tokenizer.json").is_file() and not (folder / "vocab.json").is_file():
         raise InputUnusable(f"{folder} holds no text tokenizer", hint="it needs vocab.json and merges.txt")
     # False, not absent: transformers would take the folder for Mistral's and warn that it should be patched.
     tokenizer = Qwen2TokenizerFast.from_pretrained(str(folder), fix_mistral_regex=False)
-    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PATTERN), "isolated", invert=False),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    tokenizer.backend_tokenizer.pre_tokenizer = _words()
     loaded = TextTokenizer(tokenizer)
     around = len(loaded.prompt_ids("a")) - len(tokenizer("a")["input_ids"])
     if around != HEAD + TAIL:
@@ -122,3 +117,26 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
             hint="copy tokenizer_config.json, vocab.json and merges.txt from the model's own page",
         )
     return loaded
+
+
+def pin_tokenizer(folder: Path) -> None:
+    """Write Qwen's pattern into a folder's tokenizer.json, if it has one: stock reads the pattern from there."""
+    from tokenizers import Tokenizer
+
+    file = folder / "tokenizer.json"
+    if file.is_file():
+        tokenizer = Tokenizer.from_file(str(file))
+        tokenizer.pre_tokenizer = _words()
+        file.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+
+
+def _words() -> PreTokenizer:
+    """Text to words: Qwen's pattern, then bytes."""
+    from tokenizers import Regex, pre_tokenizers
+
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PATTERN), "isolated", invert=False),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
