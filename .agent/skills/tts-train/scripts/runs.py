@@ -45,10 +45,9 @@ def main(context: click.Context, limit: int, workspace: str | None) -> dict[str,
 @workspace_option
 @click.pass_obj
 def adopt(above: str | None, workspace: str | None, folder: Path, **choices: Any) -> dict[str, Any]:
-    """Make a run of the checkpoints in DIR that another program trained, to probe, judge and speak with them.
+    """Make a run of checkpoints that another program trained. Epochs count from 1; again adds new ones.
 
-    qwen3: checkpoint-epoch-N folders of the official script. xtts: *.pth of coqui's trainer and the web UIs. Epochs
-    count from 1 (0 is the base): checkpoint-epoch-0 is epoch 1. Run it again to add new checkpoints.
+    qwen3: checkpoint-epoch-N folders of the official script. xtts: *.pth of coqui's trainer and the web UIs.
 
     \b
     Example: run.sh runs adopt output --run ann-official --reference ref.wav
