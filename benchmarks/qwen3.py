@@ -12,11 +12,9 @@ import json
 import platform
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +24,7 @@ import torch
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tests")]
 
 import official_style
+from timing import cpu, ratio
 from tiny_qwen3 import build
 from tts_train.audio import Audio, write_audio
 from tts_train.backends.qwen3 import base as bases
@@ -57,21 +56,6 @@ class Stage:
     @property
     def frames(self) -> np.ndarray:
         return np.ceil(self.seconds * 12.5).astype(int)
-
-
-def cpu(work: Callable[[], object], repeats: int) -> float:
-    """Median CPU seconds after one unmeasured call."""
-    work()
-    measured = []
-    for _ in range(repeats):
-        started = time.process_time()
-        work()
-        measured.append(time.process_time() - started)
-    return median(measured)
-
-
-def ratio(usual: float, ours: float) -> dict[str, float]:
-    return {"usual_seconds": round(usual, 3), "our_seconds": round(ours, 3), "ratio": round(usual / ours, 2)}
 
 
 def conversion(stage: Stage) -> dict[str, Any]:

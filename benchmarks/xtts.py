@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
@@ -27,9 +26,10 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tests")]
 
 import tiny_xtts
+from timing import cpu, ratio
 from tts_train.audio import Audio, write_audio
 from tts_train.backends import backend
 from tts_train.backends.xtts import generate, speaker
@@ -80,21 +80,6 @@ class Stage:
         more = {"epochs": EPOCHS, "batch_size": BATCH, "lr": 5e-4, "threads": 1}
         # No clip of this small base's limits is long enough to be chosen by itself.
         return TrainConfig.model_validate({**settings, **more, "xtts": {"reference": "clips/15.wav"}})
-
-
-def cpu(work: Callable[[], object], repeats: int) -> float:
-    """Median CPU seconds after one unmeasured call."""
-    work()
-    measured = []
-    for _ in range(repeats):
-        started = time.process_time()
-        work()
-        measured.append(time.process_time() - started)
-    return median(measured)
-
-
-def ratio(usual: float, ours: float) -> dict[str, float]:
-    return {"usual_seconds": round(usual, 3), "our_seconds": round(ours, 3), "ratio": round(usual / ours, 2)}
 
 
 def epochs(stage: Stage) -> dict[str, Any]:

@@ -54,6 +54,21 @@ class Machine:
         bfloat16 = all(gpu.capability >= BFLOAT16_FROM or not gpu.capability for gpu in self.gpus)
         return resolve(config, Gpus(len(self.gpus), bfloat16))
 
+    def reckoned_gpu(self, compute: Compute) -> str | None:
+        """The class of GPU that minutes are reckoned for; None: the CPU."""
+        if compute.device == "cpu":
+            return None
+        return (gpu_class(self.gpus[0].name) if self.gpus else None) or REFERENCE_GPU
+
+    def short_of_memory(self, needed_gib: float, compute: Compute, processes: int) -> str:
+        """What is needed and what is there, when that is known and too little; else "". `needed_gib`: per process."""
+        where, there = "GPU memory", min((gpu.gib for gpu in self.gpus[:processes] if gpu.gib), default=None)
+        if compute.device == "cpu":
+            needed_gib, where, there = needed_gib * processes, "memory", self.memory_gib
+        if there is None or needed_gib <= there:
+            return ""
+        return f"about {needed_gib:.0f} GiB of {where} are needed and {there:.0f} are there"
+
 
 def gpu_class(name: str) -> str | None:
     """The class in GPU_TFLOPS to which a GPU as nvidia-smi names it belongs."""

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tts_train.backends import remarks
+
 if TYPE_CHECKING:
     from tts_train.config import TrainConfig
 
@@ -73,7 +75,7 @@ def advise(config: TrainConfig, outlook: Outlook) -> tuple[str, ...]:
         *_steps(config, outlook),
         *_language(outlook),
         *_parts(config, outlook),
-        *_machine(config, outlook),
+        *(remarks.on_cpu(config, is_real=outlook.is_real) if outlook.on_cpu else ()),
         *_clips(config, outlook),
     )
 
@@ -151,21 +153,8 @@ def _parts(config: TrainConfig, outlook: Outlook) -> Iterator[str]:
         yield f"freeze: {', '.join(settings.freeze)} changes nothing: under LoRA all weights of the base are frozen"
 
 
-def _machine(config: TrainConfig, outlook: Outlook) -> Iterator[str]:
-    if not outlook.on_cpu:
-        return
-    if config.precision == "bfloat16":
-        yield "precision bfloat16 on a CPU is mostly slower than float32, and coarser"
-    if outlook.is_real:
-        yield "no GPU: compare the estimate's minutes with minutes_elsewhere first; piper voices train in minutes here"
-
-
 def _clips(config: TrainConfig, outlook: Outlook) -> Iterator[str]:
-    if outlook.padding > 0.1:
-        yield (
-            f"{outlook.padding:.0%} of the positions are padding although clips of like length share a batch: "
-            f"{outlook.clips} clips are few for batch_size {config.batch_size}, or one is far longer than the rest"
-        )
+    yield from remarks.padding(config, outlook.padding, outlook.clips)
     if outlook.longest_seconds > 30:
         yield (
             f"the longest clip lasts {outlook.longest_seconds:.0f} s: its batch decides the memory, and people report "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tts_train.backends import hub
-from tts_train.backends.machine import REFERENCE_GPU, gpu_class
+from tts_train.backends.machine import REFERENCE_GPU
 from tts_train.backends.qwen3 import estimate
 from tts_train.backends.qwen3.advice import Outlook
 from tts_train.backends.qwen3.codes import FRAMES_PER_SECOND
@@ -82,7 +82,7 @@ class Plan:
     def costs(self) -> dict[str, Any]:
         """Minutes, memory, disk, with their basis, as the dry run prints them."""
         config, shape, variant, compute = self.config, self.shape, self.variant, self.compute
-        gpu, threads = self._gpu_class(), min(config.threads, self.machine.cores)
+        gpu, threads = self.machine.reckoned_gpu(self.compute), min(config.threads, self.machine.cores)
         frames = sum(clip.frames for clip in self.selection.train)
         epoch = Load(estimate.padded(self.lengths, config.batch_size), frames, config.qwen3.subtalker_frames)
         flops = config.epochs * estimate.training_flops(shape, variant, epoch)
@@ -140,25 +140,12 @@ class Plan:
                 f"download about {estimate.download_gigabytes(self.shape):.1f} GB, and what only the base can tell was "
                 f"not checked. To have it now: hf download {self.config.base}"
             )
-        needed, where, there = costs["memory_gib"], "GPU memory", self._gpu_gib()
-        if self.compute.device == "cpu":
-            needed, where, there = needed * self.config.processes, "memory", self.machine.memory_gib
-        if there is not None and needed > there:
+        short = self.machine.short_of_memory(costs["memory_gib"], self.compute, self.config.processes)
+        if short:
             yield (
-                f"about {needed:.0f} GiB of {where} are needed and {there:.0f} are there. Try a smaller batch_size "
-                "with more accumulation, shorter clips, qwen3.freeze: [text_embedding], or qwen3.lora"
+                f"{short}. Try a smaller batch_size with more accumulation, shorter clips, "
+                "qwen3.freeze: [text_embedding], or qwen3.lora"
             )
-
-    def _gpu_class(self) -> str | None:
-        """The class of GPU that minutes are reckoned for; None: the CPU."""
-        if self.compute.device == "cpu":
-            return None
-        seen = gpu_class(self.machine.gpus[0].name) if self.machine.gpus else None
-        return seen or REFERENCE_GPU
-
-    def _gpu_gib(self) -> float | None:
-        """Of the smallest GPU in use, as far as known."""
-        return min((gpu.gib for gpu in self.machine.gpus[: self.config.processes] if gpu.gib), default=None)
 
 
 def clip_positions(clip: CodedClip, *, tagged: bool) -> int:

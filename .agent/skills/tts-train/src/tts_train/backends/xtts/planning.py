@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tts_train.backends.machine import REFERENCE_GPU, gpu_class
+from tts_train.backends.machine import REFERENCE_GPU
 from tts_train.backends.xtts import base as bases
 from tts_train.backends.xtts import estimate
 from tts_train.backends.xtts.advice import LICENCE, Outlook
@@ -86,7 +86,7 @@ class Plan:
     def costs(self) -> dict[str, Any]:
         """Minutes, memory, disk, with their basis, as the dry run prints them."""
         config, shape, compute = self.config, self.shape, self.compute
-        gpu, threads = self._gpu_class(), min(config.threads, self.machine.cores)
+        gpu, threads = self.machine.reckoned_gpu(self.compute), min(config.threads, self.machine.cores)
         epoch = Load(len(self.train), estimate.padded(self.lengths, config.batch_size))
         flops = config.epochs * estimate.training_flops(shape, epoch)
         workers = config.processes if gpu else threads
@@ -154,25 +154,12 @@ class Plan:
                 f"max_wav_seconds {allowed:g} is more than the base can say in one go: "
                 f"{longest(self.config.xtts, self.base):.1f} s are trained on"
             )
-        needed, where, there = costs["memory_gib"], "GPU memory", self._gpu_gib()
-        if self.compute.device == "cpu":
-            needed, where, there = needed * self.config.processes, "memory", self.machine.memory_gib
-        if there is not None and needed > there:
+        short = self.machine.short_of_memory(costs["memory_gib"], self.compute, self.config.processes)
+        if short:
             yield (
-                f"about {needed:.0f} GiB of {where} are needed and {there:.0f} are there. Try a smaller batch_size "
-                "(1 is fine) with more accumulation, or a smaller xtts.max_wav_seconds"
+                f"{short}. Try a smaller batch_size (1 is fine) with more accumulation, "
+                "or a smaller xtts.max_wav_seconds"
             )
-
-    def _gpu_class(self) -> str | None:
-        """The class of GPU that minutes are reckoned for; None: the CPU."""
-        if self.compute.device == "cpu":
-            return None
-        seen = gpu_class(self.machine.gpus[0].name) if self.machine.gpus else None
-        return seen or REFERENCE_GPU
-
-    def _gpu_gib(self) -> float | None:
-        """Of the smallest GPU in use, as far as known."""
-        return min((gpu.gib for gpu in self.machine.gpus[: self.config.processes] if gpu.gib), default=None)
 
 
 def languages_of(base: Base | None) -> tuple[str, ...]:
