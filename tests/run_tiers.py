@@ -166,7 +166,7 @@ TIERS = {
     "setup": Tier(3, (), setup_tier, "every environment from its lock"),
     "lint": Tier(0.5, ("dev",), lint_tier, "style, types, import rules, shell, the skill's format"),
     "unit": Tier(2.5, ("core", "dev"), unit_tier, "all that needs no model"),
-    "slow": Tier(5, ("dev", "skill", "project"), slow_tier, "real models, in the environments of their libraries"),
+    "slow": Tier(6, ("dev", "skill", "project"), slow_tier, "real models, in the environments of their libraries"),
     "demo": Tier(12, ("core", "dev", "skill", "project"), demo_tier, "the main job, whole"),
     "faults": Tier(4, ("skill", "project"), faults_tier, "killed at I/O calls, then run again"),
 }
