@@ -13,7 +13,8 @@ from tts_train.audio import Audio
 from tts_train.backends import Spoken
 from tts_train.backends.piper import model, onnx_voice, weights
 from tts_train.backends.piper.phonemes import Phonemizer, Utterance, require_phonemizer
-from tts_train.errors import ConfigError, InputUnusable
+from tts_train.backends.settings import checked
+from tts_train.errors import InputUnusable
 
 DEFAULTS: dict[str, float] = {"noise_scale": 0.0, "noise_w": 0.0, "length_scale": 1.0, "sentence_silence": 0.2}
 """noise_scale: variation of the sound; noise_w: variation of durations; length_scale: 1.2 is slower;
@@ -86,14 +87,7 @@ def guarded(durations: torch.Tensor, frames_per_second: float, length_scale: flo
 
 def settings(given: Mapping[str, Any]) -> dict[str, float]:
     """`given` over the defaults. Raises ConfigError with every unknown key and every value out of range."""
-    wrong = [f"'{name}' is not a setting of piper" for name in given if name not in DEFAULTS]
-    for name, (low, high) in RANGES.items():
-        value = given.get(name, DEFAULTS[name])
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            wrong.append(f"'{name}' must be a number from {low:g} to {high:g}, got {value!r}")
-    if wrong:
-        raise ConfigError("; ".join(wrong), hint=f"settings: {', '.join(DEFAULTS)}")
-    return {name: float(given.get(name, default)) for name, default in DEFAULTS.items()}
+    return checked("piper", given, DEFAULTS, ranges=RANGES)
 
 
 def load(base: str, epoch_folder: Path | None, threads: int) -> PiperSpeaker:

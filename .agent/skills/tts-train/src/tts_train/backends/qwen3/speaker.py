@@ -19,6 +19,7 @@ from tts_train.backends.qwen3 import base as bases
 from tts_train.backends.qwen3.checkpoint import SLOT, voice_of
 from tts_train.backends.qwen3.text import AUTO, HEAD, TAIL, language_name, normalise
 from tts_train.backends.qwen3.vectors import speaker_vector
+from tts_train.backends.settings import checked
 from tts_train.errors import ConfigError, Diverged, InputUnusable, Unavailable
 from tts_train.files import sha256_file
 
@@ -34,9 +35,9 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 COUNTS: dict[str, tuple[int, int]] = {"top_k": (0, 3072), "subtalker_top_k": (0, 2048), "max_new_tokens": (2, 30000)}
 """top_k 0: no limit."""
-EXTRA = ("language", "max_new_tokens", "do_sample")
-"""Settings that have no fixed default: the run's language, a budget by the text's length, sampling (false: the most
-likely code everywhere)."""
+EXTRA = ("language", "max_new_tokens")
+"""Settings that have no fixed default: the run's language, a budget by the text's length. (`do_sample` false: the most
+likely code everywhere.)"""
 
 FRAMES_TO_SPARE = 60
 FRAMES_PER_TOKEN = 10
@@ -127,23 +128,7 @@ def budget(text_tokens: int) -> int:
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` over the defaults. Raises ConfigError with every unknown key and every value out of range."""
     defaults = {**BACKENDS["qwen3"].knobs, "do_sample": True}
-    wrong = [f"'{name}' is not a setting of qwen3" for name in given if name not in {*defaults, *EXTRA}]
-    knobs = {**defaults, **{name: value for name, value in given.items() if value is not None}}
-    for name, (low, high) in RANGES.items():
-        value = knobs[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            wrong.append(f"'{name}' must be a number from {low:g} to {high:g}, got {value!r}")
-        else:
-            knobs[name] = float(value)
-    for name, (least, most) in COUNTS.items():
-        value = knobs.get(name, least)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            wrong.append(f"'{name}' must be a whole number from {least} to {most}, got {value!r}")
-    if not isinstance(knobs["do_sample"], bool):
-        wrong.append(f"'do_sample' must be true or false, got {knobs['do_sample']!r}")
-    if wrong:
-        raise ConfigError("; ".join(wrong), hint=f"settings: {', '.join([*BACKENDS['qwen3'].knobs, *EXTRA])}")
-    return knobs
+    return checked("qwen3", given, defaults, ranges=RANGES, counts=COUNTS, flags=("do_sample",), extra=EXTRA)
 
 
 def load(base: str, epoch_folder: Path | None, threads: int, voice: Mapping[str, Any]) -> Qwen3Speaker:

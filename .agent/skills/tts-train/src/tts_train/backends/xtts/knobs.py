@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tts_train.backends import BACKENDS
+from tts_train.backends.settings import checked
 from tts_train.errors import ConfigError
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -32,24 +33,9 @@ EXTRA = ("language",)
 
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` over the defaults. Raises ConfigError with every unknown key and every value out of range."""
-    defaults = BACKENDS["xtts"].knobs
-    wrong = [f"'{name}' is not a setting of xtts" for name in given if name not in {*defaults, *EXTRA}]
-    knobs = {**defaults, **{name: value for name, value in given.items() if value is not None}}
-    for name, (low, high) in RANGES.items():
-        value = knobs[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            wrong.append(f"'{name}' must be a number from {low:g} to {high:g}, got {value!r}")
-        else:
-            knobs[name] = float(value)
-    for name, (least, most) in COUNTS.items():
-        value = knobs[name]
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            wrong.append(f"'{name}' must be a whole number from {least} to {most}, got {value!r}")
-    wrong += [
-        f"'{name}' must be true or false, got {knobs[name]!r}" for name in FLAGS if not isinstance(knobs[name], bool)
-    ]
-    if not wrong and knobs["gpt_cond_chunk_len"] > knobs["gpt_cond_len"]:
-        wrong.append("'gpt_cond_chunk_len' must not be above 'gpt_cond_len'")
-    if wrong:
-        raise ConfigError("; ".join(wrong), hint=f"settings: {', '.join([*defaults, *EXTRA])}")
+    knobs = checked("xtts", given, BACKENDS["xtts"].knobs, ranges=RANGES, counts=COUNTS, flags=FLAGS, extra=EXTRA)
+    if knobs["gpt_cond_chunk_len"] > knobs["gpt_cond_len"]:
+        raise ConfigError(
+            "'gpt_cond_chunk_len' must not be above 'gpt_cond_len'", hint="chunks are parts of what is heard"
+        )
     return knobs
