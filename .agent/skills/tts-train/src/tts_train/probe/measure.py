@@ -15,10 +15,7 @@ from tts_train.dataset import audio_path, load_manifest
 from tts_train.errors import ConfigError, InputUnusable, Problem
 from tts_train.files import read_json, sha256_file, sha256_json, write_json
 from tts_train.output import progress
-from tts_train.probe import accent
-from tts_train.probe.bootstrap import Means
-from tts_train.probe.formants import VowelTrack
-from tts_train.probe.gates import EpochNumbers, ItemNumbers, judge
+from tts_train.probe.judgement import Record, judged
 from tts_train.probe.probe import Probe, load_probe
 from tts_train.probe.readings import Instruments, Reading, Reference
 from tts_train.probe.render import MEASURES, RENDER, is_current, render_folder, weights_sha256
@@ -28,7 +25,6 @@ from tts_train.workspace import Workspace
 OTHER_CLIPS_SECONDS = 300.0
 """Of a target that did not read the probe, so much is measured."""
 
-Record = dict[str, Any]
 Jobs = dict[int | str, list[Reading]]
 """Readings by epoch number, and those of "target"."""
 
@@ -56,10 +52,7 @@ def measure_run(
         instruments.close()
     base, own = records[0], records.get("target")
     for name, record in records.items():
-        record["contrasts"] = _contrasts(script, record, base, own)
-        if name != "target":
-            record["target_wer"] = own["wer"] if own else None
-            record["gates"] = [gate.as_json() for gate in judge(_numbers(record, own or base, own), script.gates)]
+        record.update(judged(script, record, base, own))
         _save(_file(folder, key, name), record)
     rows = [{part: value for part, value in records[number].items() if part != "items"} for number in numbers]
     return {
@@ -223,48 +216,3 @@ def _accent(instruments: Instruments) -> dict[str, Any]:
     if instruments.tracker is None:
         return {"available": False, "reason": instruments.no_accent}
     return {"available": True, **instruments.tracker.engine}
-
-
-def _contrasts(probe: Probe, record: Record, base: Record, target: Record | None) -> dict[str, Any]:
-    if not record["accent"]["available"]:
-        return {}
-    here, before = _vowels(record), _vowels(base)
-    aim = _vowels(target) if target else None
-    return {
-        item.name: accent.contrast(item.sets, item.expected, probe.controls, here, before, aim)
-        for item in probe.contrasts
-    }
-
-
-def _vowels(record: Record) -> Means:
-    return accent.word_means(
-        VowelTrack(vowel["start"], vowel["end"], tuple(vowel["f1"]), tuple(vowel["f2"])).as_vowel(
-            vowel["set"], vowel["word"]
-        )
-        for item in record["items"]
-        for vowel in item["vowels"]
-    )
-
-
-def _numbers(record: Record, reference: Record, target: Record | None) -> EpochNumbers:
-    """What the gates read; without a target, epoch 0 is what an epoch is held against."""
-    expected = {(item["id"], item["seed"]): item["audio_seconds"] for item in reference["items"]}
-    return EpochNumbers(
-        wer=record["wer"],
-        reference="target" if target else "base",
-        reference_wer=reference["wer"],
-        pace=record["pace"],
-        reference_pace=reference["pace"],
-        speaker_similarity=record["speaker_similarity"],
-        items=[
-            ItemNumbers(
-                item["id"],
-                item["audio_seconds"],
-                item["expected_seconds"] if target else expected.get((item["id"], item["seed"])),
-                item["silence_ratio"],
-                item["clipped_ratio"],
-                item["stopped_by"],
-            )
-            for item in record["items"]
-        ],
-    )
