@@ -15,9 +15,10 @@ import pytest
 from tts_train.audio import Audio, read_audio, write_audio
 from tts_train.backends import backend
 from tts_train.config import TrainConfig
-from tts_train.errors import ConfigError, InputUnusable
+from tts_train.errors import ConfigError, DiskError, InputUnusable
 from tts_train.files import read_json, sha256_file, write_json, write_jsonl, write_synced
 from tts_train.probe.keys import render_key, write_key
+from tts_train.probe.material import stimuli
 from tts_train.probe.measure import measure_run
 from tts_train.probe.probe import load_probe
 from tts_train.probe.readings import Instruments
@@ -28,6 +29,7 @@ from tts_train.workspace import Workspace
 HELDOUT = Path(__file__).parents[2] / "datasets/demo/heldout"
 ITEMS = ("pairs-dog", "bus")
 BASE, ARRIVED, GARBLED = 0, 1, 2
+_GIVEN = ("matched", "not_matched", "pictures")
 HIGHER = 1.25
 
 
@@ -186,6 +188,55 @@ def test_another_run_s_base_and_target_are_not_measured_again(case: Case, result
         shutil.rmtree(sibling)
 
 
+def test_measures_bring_all_that_listeners_are_played(case: Case, result: dict[str, Any]) -> None:
+    found = {(it.source, it.item): it for it in stimuli(case.run, case.key)}
+    sources = ("anchor", "epoch-000", "epoch-001", "epoch-002", "target")
+    assert sorted(found) == [(source, item) for source in sources for item in sorted(ITEMS)]
+    for item in ITEMS:
+        arrived, own = found["epoch-001", item], found["target", item]
+        assert arrived.sha256 != own.sha256 or arrived.audio_seconds == own.audio_seconds
+        assert arrived.audio_seconds == pytest.approx(own.audio_seconds, abs=0.02)
+        assert found["anchor", item].sha256 != own.sha256
+    record = case.record(ARRIVED)
+    for item in record["items"]:
+        moved = item["matched"]["trimmed_start_seconds"]
+        assert 0 <= item["words"][0]["start"] - moved < 0.5, "words are found in the copy where they are spoken"
+
+
+def test_what_an_older_version_measured_gets_copies_without_being_measured_again(
+    case: Case, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = case.record(ARRIVED)
+    folder = render_folder(case.run, case.key, ARRIVED)
+    bare = [{part: value for part, value in item.items() if part not in _GIVEN} for item in whole["items"]]
+    write_json(folder / "measures.json", {**whole, "items": bare})
+    shutil.rmtree(folder / "matched")
+    shutil.rmtree(case.run.path / "renders" / case.key / "anchor")
+    monkeypatch.setattr(Instruments, "measure", None)
+    monkeypatch.setattr(Instruments, "_hear", None)
+    assert case.measure()["measured"] == []
+    assert case.record(ARRIVED) == whole
+    assert len(stimuli(case.run, case.key)) == 5 * len(ITEMS)
+
+
+def test_numbers_are_on_disk_before_pictures_are_made(
+    case: Case, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_given: Any) -> None:
+        raise DiskError("no space", hint="")
+
+    path = render_folder(case.run, case.key, ARRIVED) / "measures.json"
+    whole = read_json(path)
+    monkeypatch.setattr("tts_train.probe.measure.furnish", full)
+    path.unlink()
+    with pytest.raises(DiskError):
+        case.measure([ARRIVED])
+    assert read_json(path)["wer"] == whole["wer"]
+    monkeypatch.undo()
+    assert case.measure([ARRIVED])["measured"] == []
+    assert case.record(ARRIVED) == whole
+
+
 def test_a_threshold_judges_anew_without_measuring(
     case: Case, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,16 +301,17 @@ def test_a_target_who_read_something_else_is_refused(case: Case, tmp_path: Path)
     assert [problem.message.split("'")[1] for problem in caught.value.problems] == ["bus"]
 
 
-def test_without_praat_only_the_accent_is_missing(
+def test_without_a_formant_engine_only_the_accent_is_missing(
     case: Case, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "parselmouth", None)
+    for engine in ("parselmouth", "praatfan"):
+        monkeypatch.setitem(sys.modules, engine, None)
     monkeypatch.setattr(Instruments, "_hear", lambda _self, _path: "the words do not matter here")
     without = case.measure([])
     assert without["measured"] == ["target", "0"]
     base = without["epochs"][BASE]
     assert base["accent"]["available"] is False
-    assert "parselmouth" in base["accent"]["reason"]
+    assert "neither is installed" in base["accent"]["reason"]
     assert base["contrasts"] == {}
     assert base["speaker_similarity"] == result["epochs"][BASE]["speaker_similarity"]
     assert base["gates"][0]["name"] == "runaway"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import numpy as np
 import pytest
 
 from tts_train.audio import Audio
-from tts_train.backends import Spoken
+from tts_train.backends import BACKENDS, Spoken
 from tts_train.config import TrainConfig
 from tts_train.files import read_json, write_json, write_synced
 from tts_train.probe.probe import load_probe
-from tts_train.probe.render import is_current, render_folder, render_run
+from tts_train.probe.render import is_current, is_stale, render_folder, render_run
 from tts_train.training.run import RunFolder
 from tts_train.workspace import Workspace
 
@@ -42,7 +43,7 @@ def _workspace(folder: Path) -> tuple[Workspace, RunFolder, str]:
 
 
 class Talker:
-    """Speaks a tone that depends on weights and text; counts what it said, and can break off."""
+    """Speaks a tone that depends on weights, text and seed; counts what it said, and can break off."""
 
     rate = 22050
 
@@ -53,7 +54,7 @@ class Talker:
         if text == self.breaks_at:
             raise KeyboardInterrupt
         self.said.append(text)
-        pitch = 100 + 10 * len(text) + sum(self.weights) % 100
+        pitch = 100 + 10 * len(text) + sum(self.weights) % 100 + 3 * seed
         samples = 0.3 * np.sin(np.arange(2205) * pitch / 2205).astype(np.float32)
         return Spoken(Audio(samples, self.rate), "duration-predictor")
 
@@ -76,9 +77,9 @@ class Stage:
         info = {"epoch": 1, "step": 1, "sum_lr": 0.0, "drift": 0.0}
         self.run.publish(1, lambda place: write_synced(place / "weights.safetensors", weights), info)
 
-    def render(self) -> dict[str, Any]:
+    def render(self, seeds: list[int] | None = None) -> dict[str, Any]:
         self.said.clear()
-        return render_run(str(self.workspace.root), "r", self.probe, [1])
+        return render_run(str(self.workspace.root), "r", self.probe, [1], seeds=seeds)
 
     def folder(self) -> Path:
         [key] = [path.name for path in (self.run.path / "renders").iterdir()]
@@ -153,12 +154,15 @@ def test_other_weights_make_a_render_stale_with_its_measures(stage: Stage) -> No
     stage.render()
     old = (stage.folder() / "one.wav").read_bytes()
     write_json(stage.folder() / "measures.json", {})
+    assert not is_stale(stage.folder(), stage.run.epoch(1).weights_sha256)
     stage.publish(b"second")
     assert not stage.current()
+    assert is_stale(stage.folder(), stage.run.epoch(1).weights_sha256)
     stage.render()
     assert stage.said == ["Good luck.", "The path."]
     assert (stage.folder() / "one.wav").read_bytes() != old
     assert not (stage.folder() / "measures.json").exists()
+    assert not is_stale(stage.folder(), stage.run.epoch(1).weights_sha256)
 
 
 def test_what_other_weights_began_is_not_mixed_in(stage: Stage) -> None:
@@ -183,6 +187,23 @@ def test_new_markers_render_nothing_and_new_seeds_render_beside(stage: Stage) ->
     assert stage.said == ["Good luck.", "Good luck.", "The path.", "The path."]
     names = sorted(path.name for path in render_folder(stage.run, result["key"], 1).glob("*.wav"))
     assert names == ["one.seed-0.wav", "one.seed-1.wav", "two.seed-0.wav", "two.seed-1.wav"]
+
+
+def test_a_family_that_samples_speaks_with_two_seeds_unless_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = stage.render()["key"]
+    monkeypatch.setitem(BACKENDS, "piper", replace(BACKENDS["piper"], samples=True))
+    two = stage.render()["key"]
+    folder = render_folder(stage.run, two, 1)
+    assert sorted(path.name for path in folder.glob("one*.wav")) == ["one.seed-0.wav", "one.seed-1.wav"]
+    assert (folder / "one.seed-0.wav").read_bytes() != (folder / "one.seed-1.wav").read_bytes()
+    told = stage.render([7])["key"]
+    assert len({one, two, told}) == 3
+    items = read_json(render_folder(stage.run, told, 1) / "render.json")["items"]
+    assert [(item["id"], item["seed"], item["file"]) for item in items] == [
+        ("one", 7, "one.wav"),
+        ("two", 7, "two.wav"),
+    ]
+    assert stage.said == ["Good luck.", "The path."]
 
 
 def test_tensorboard_plays_every_epoch(stage: Stage) -> None:

@@ -74,6 +74,17 @@ def test_every_fault_is_reported_at_once_with_its_line(tmp_path: Path) -> None:
     ]
 
 
+def test_a_glide_needs_a_set_and_a_name_of_its_own(tmp_path: Path) -> None:
+    wrong = GOOD + "glides: [{name: foot_strut, set: FOOT, expected: smaller}, {name: g, set: FOT, expected: larger}]\n"
+    line = wrong.count("\n")
+    assert _problems(tmp_path, wrong) == [
+        (line, "the name 'foot_strut' is a contrast's already"),
+        (line, "glide 'g': no marker has the set 'FOT'; did you mean 'FOOT'?"),
+    ]
+    glide = "glides: [{name: foot_glide, set: FOOT, expected: smaller}]\n"
+    assert _load(tmp_path, GOOD + glide).marks_sha256 == _load(tmp_path, GOOD).marks_sha256, "measured all the same"
+
+
 def test_a_marker_word_inside_another_word_is_not_a_token(tmp_path: Path) -> None:
     assert _problems(tmp_path, GOOD.replace("words: [is]", "words: [an]")) == [
         (10, "KIT word 'an' is in no item's text"),
@@ -104,3 +115,14 @@ def test_the_shipped_probes_are_sound_and_rich_enough() -> None:
         for contrast in probe.contrasts:
             for name in contrast.sets:
                 assert len(probe.tokens(name)) >= 10, (path.name, name)
+        for glide in probe.glides:
+            assert len(probe.tokens(glide.set)) >= 8, (path.name, glide.name)
+
+
+def test_seeds_may_be_left_out_but_not_be_given_twice(tmp_path: Path) -> None:
+    assert _load(tmp_path, GOOD).seeds == []
+    assert _load(tmp_path, GOOD + "seeds: [4, 7]\n").seeds == [4, 7]
+    assert _problems(tmp_path, GOOD + "seeds: [4, 4]\n") == [(15, "a seed stands there twice")]
+    [(line, message)] = _problems(tmp_path, GOOD + "seeds: [-1]\n")
+    assert line == 15
+    assert "greater than or equal to 0" in message

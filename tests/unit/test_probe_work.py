@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,12 @@ import pytest
 
 import finished_run
 from tts_train import jobs
+from tts_train.backends import BACKENDS
 from tts_train.errors import Busy, ConfigError
-from tts_train.files import locked
+from tts_train.files import locked, write_json
+from tts_train.probe.render import render_folder
 from tts_train.probe.work import plan, probe_run
+from tts_train.training.run import RunFolder
 from tts_train.workspace import Workspace
 
 CONTRAST = {
@@ -39,7 +44,7 @@ def _record(epoch: int | None, wer: float) -> dict[str, Any]:
         "mel_distance": None,
         "duration_ratio": 1.1,
         "pace": 3.1,
-        "words": {"count": 10, "dropped": ["cow"], "mangled": [["cud", "code"]], "inserted": []},
+        "words": {"count": 10, "dropped": ["cow"], "mangled": [["cud", "code"]], "inserted": [], "repeated": []},
         "contrasts": {"foot_strut": CONTRAST},
         "accent": {"available": True},
         "gates": [gate],
@@ -115,6 +120,14 @@ def test_unpublished_epochs_and_missing_probes_are_refused_before_any_work(
     assert calls == []
 
 
+def test_what_a_killed_probe_left_half_written_is_removed(workspace: Workspace, calls: list[Any]) -> None:
+    half = workspace.runs / "demo/renders/k/epoch-001/matched/.tmp-one.wav.4711"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"RIFF")
+    probe_run(workspace, "demo")
+    assert not half.exists()
+
+
 def test_two_probes_of_one_run_do_not_meet(workspace: Workspace, calls: list[Any]) -> None:
     with locked(workspace.runs / "demo" / "renders" / ".lock"), pytest.raises(Busy):
         probe_run(workspace, "demo")
@@ -129,10 +142,45 @@ def test_the_plan_names_what_is_missing_and_costs_nothing(workspace: Workspace, 
     assert calls == []
 
 
+def test_both_workers_are_told_the_same_seeds(
+    workspace: Workspace, calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They load the probe for themselves: were one left to its own defaults, it would look for other renders."""
+    assert probe_run(workspace, "demo")["seeds"] == [0]
+    assert probe_run(workspace, "demo", seeds=[1, 2])["seeds"] == [1, 2]
+    monkeypatch.setitem(BACKENDS, "piper", replace(BACKENDS["piper"], samples=True))
+    probe_run(workspace, "demo")
+    assert [call[2]["seeds"] for call in calls] == [[0], [0], [1, 2], [1, 2], [0, 1], [0, 1]]
+    assert plan(workspace, "demo", epochs=[1])["items"] == 2
+
+
+def test_stale_renders_are_named_also_where_nobody_asked_for_them(workspace: Workspace, calls: list[Any]) -> None:
+    run = RunFolder(workspace.runs / "demo")
+    key = plan(workspace, "demo")["key"]
+    for number in (1, 2):
+        weights = run.epoch(number).weights_sha256
+        note = {"epoch": number, "weights_sha256": weights if number == 1 else "of before", "items": []}
+        write_json(render_folder(run, key, number) / "render.json", note)
+    assert plan(workspace, "demo", epochs=[1])["stale"] == [2]
+    shutil.move(run.path / "renders" / key, run.path / "renders/k")  # where `calls` says that it renders
+    probed = probe_run(workspace, "demo", epochs=[1])
+    assert probed["stale"] == [2]
+    assert "epoch 2; probe them again" in probed["text"].splitlines()[-1]
+
+
+def test_the_command_reads_seeds(workspace: Workspace) -> None:
+    place = ("--workspace", workspace.root)
+    planned = finished_run.run_script("probe", "demo", "--seeds", "2,0-1", "--dry-run", *place)
+    assert planned["seeds"] == [0, 1, 2]
+    assert planned["items"] == 3
+    error = finished_run.run_script("probe", "demo", "--seeds", "x", "--dry-run", *place, code=2)
+    assert error["message"].startswith("--seeds x")
+
+
 def test_the_command_reads_epochs_and_refuses_nonsense(workspace: Workspace) -> None:
     place = ("--workspace", workspace.root)
     planned = finished_run.run_script("probe", "demo", "--epochs", "0,1-2", "--dry-run", *place)
     assert planned["epochs"] == [0, 1, 2]
     for wrong in ("2-1", "a", "1,,2", "1-"):
         error = finished_run.run_script("probe", "demo", "--epochs", wrong, "--dry-run", *place, code=2)
-        assert "--epochs" in error["message"]
+        assert error["message"].startswith("--epochs")

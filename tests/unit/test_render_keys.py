@@ -9,9 +9,10 @@ import pytest
 from tts_train.backends import backend
 from tts_train.errors import ConfigError, InputUnusable
 from tts_train.files import write_json
-from tts_train.probe.keys import RenderKey, render_key, require_one_key, write_key
-from tts_train.probe.probe import Gates, Item, Marker, Probe
+from tts_train.probe.keys import RenderKey, render_key, require_one_key, seeded, write_key
+from tts_train.probe.probe import Gates, Item, Marker, Probe, load_probe
 
+SHIPPED = Path(__file__).parents[2] / "configs/probes/northern-english.yaml"
 PROBE = Probe(name="p", language="en", items=[Item(id="a", text="Look at the path.")])
 
 
@@ -35,6 +36,21 @@ def test_markers_and_thresholds_never_change_the_key() -> None:
 )
 def test_texts_seeds_and_threads_change_the_key(changed: RenderKey) -> None:
     assert changed.name != _key().name
+
+
+def test_renders_of_the_shipped_probe_by_piper_are_still_found() -> None:
+    """The key that the demo's first renders lie under, made while the probe itself said `seeds: [0]`."""
+    assert render_key(load_probe(SHIPPED), backend("piper"), threads=2).name == "7cd4dc4d74080351"
+
+
+@pytest.mark.parametrize(("family", "expected"), [("piper", [0]), ("qwen3", [0, 1]), ("xtts", [0, 1])])
+def test_a_family_that_samples_speaks_twice_unless_told_otherwise(family: str, expected: list[int]) -> None:
+    own = PROBE.model_copy(update={"seeds": [3]})
+    assert seeded(PROBE, backend(family)).seeds == expected
+    assert seeded(own, backend(family)).seeds == [3]
+    assert seeded(own, backend(family), [5, 6]).seeds == [5, 6]
+    assert render_key(PROBE, backend(family), 1).seeds == tuple(expected)
+    assert render_key(seeded(PROBE, backend(family)), backend(family), 1) == render_key(PROBE, backend(family), 1)
 
 
 def test_a_new_way_of_speaking_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import click
 
-from tts_train.errors import UsageError
 from tts_train.output import run_command, workspace_option
 from tts_train.probe import work
-from tts_train.work.targets import run_of
+from tts_train.work.targets import numbers, run_of
 from tts_train.workspace import Workspace
 
 
@@ -18,15 +17,23 @@ from tts_train.workspace import Workspace
 @click.argument("target_run", metavar="RUN")
 @click.option("--epochs", help="Such as 0,3-6 [default: the base (0) and all published].")
 @click.option("--probe", help="Probe YAML [default: the run's].")
+@click.option("--seeds", help="Such as 0,1,2 [default: the probe's; else 0,1 for a family that samples, 0 for piper].")
 @click.option("--target", help="Manifest of the target speaker reading the probe [default: the run's].")
 @click.option("--dry-run", is_flag=True, help="Say what would be rendered and what it costs.")
 @workspace_option
 def main(
-    target_run: str, epochs: str | None, probe: str | None, target: str | None, dry_run: bool, workspace: str | None
+    target_run: str,
+    epochs: str | None,
+    probe: str | None,
+    seeds: str | None,
+    target: str | None,
+    dry_run: bool,
+    workspace: str | None,
 ) -> dict[str, Any]:
     """Render the probe with each epoch of RUN and measure: words, speaker, spectrum, pace, accent, gates.
 
-    Only what is missing or out of date is done. A failed gate is shown; it removes no epoch.
+    Only what is missing or out of date is done. A failed gate is shown; it removes no epoch. Loudness-matched copies
+    to listen to and pictures lie beside the renders.
 
     \b
     Example: run.sh probe demo-constant --epochs 0,4-6 --human
@@ -35,20 +42,8 @@ def main(
     place = Workspace.find(workspace)
     probe, target = (str(Path(name).resolve()) if name and Path(name).is_file() else name for name in (probe, target))
     act = work.plan if dry_run else work.probe_run
-    return act(place, run_of(target_run, place).name, probe, numbers(epochs), target)
-
-
-def numbers(text: str | None) -> list[int] | None:
-    """0,3-6 → [0, 3, 4, 5, 6]."""
-    if text is None:
-        return None
-    chosen: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
-            raise UsageError(f"--epochs {text}: '{part}' is no epoch or range", hint="for example --epochs 0,3-6")
-        chosen.update(range(int(first), int(last or first) + 1))
-    return sorted(chosen)
+    chosen = numbers(epochs, "--epochs"), target, numbers(seeds, "--seeds")
+    return act(place, run_of(target_run, place).name, probe, *chosen)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from tts_train.errors import ConfigError
 
 if TYPE_CHECKING:
     from tts_train.audio import Audio
+    from tts_train.backends.licences import PackedBase
     from tts_train.config import TrainConfig
     from tts_train.training.task import Task
     from tts_train.workspace import Workspace
@@ -71,6 +72,10 @@ class ExportVoice(Protocol):
     ) -> dict[str, Any]: ...
 
 
+class PackageBase(Protocol):
+    def __call__(self, base: str) -> PackedBase: ...
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Settings a family is known to learn with; `config new` fills them in."""
@@ -85,7 +90,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Backend:
-    """A model family. `home` is the module that holds `examine`, `load_task`, `load_speaker` and `export_voice`."""
+    """A model family. `home` is the module that holds `examine`, `load_task`, `load_speaker`, `export_voice` and
+    `package_base`."""
 
     name: str
     environment: str
@@ -94,8 +100,15 @@ class Backend:
     home: str
     knobs: Mapping[str, Any] = field(default_factory=dict)
     """How the family speaks a probe."""
+    samples: bool = True
+    """Whether a seed changes what it says. One render of a family that samples is one throw of the dice."""
     gpl_packages: tuple[str, ...] = ()
     """GPL packages it cannot work without; `setup --no-gpl` leaves them out."""
+
+    @property
+    def default_seeds(self) -> tuple[int, ...]:
+        """Seeds of a probe that names none: two where the family samples, so that no epoch is judged by one throw."""
+        return (0, 1) if self.samples else (0,)
 
     @property
     def examine(self) -> Examine:
@@ -120,6 +133,19 @@ class Backend:
         return cast("ExportVoice", import_module(self.home).export_voice)
 
     @property
+    def package_base(self) -> PackageBase:
+        """What of `base` (as `base_of` gives it) an epoch needs to speak, and its licence; copies nothing.
+
+        Works in the family's environment. Raises what finding the base raises.
+        """
+        return cast("PackageBase", import_module(self.home).package_base)
+
+    @property
+    def pickles(self) -> frozenset[str]:
+        """Names of a base's files that are pickles: the family reads them as plain weights, running no code."""
+        return frozenset(getattr(import_module(self.home), "PICKLES", ()))
+
+    @property
     def inference_version(self) -> int:
         """Raised by a family whose way of speaking changes; older renders are then not compared with new ones."""
         return int(getattr(import_module(self.home), "INFERENCE_VERSION", 1))
@@ -140,6 +166,7 @@ BACKENDS: dict[str, Backend] = {
         home="tts_train.backends.piper",
         # Without noise the same weights give the same samples whatever the seed.
         knobs={"noise_scale": 0.0, "noise_w": 0.0, "length_scale": 1.0, "sentence_silence": 0.2},
+        samples=False,
         gpl_packages=("piper-tts",),
     ),
     "qwen3": Backend(

@@ -6,7 +6,7 @@ all: otherwise a listener would judge a setting and take it for the training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,16 @@ class RenderKey:
         return sha256_json(self.content())[:16]
 
 
+def seeded(probe: Probe, family: Backend, chosen: Sequence[int] | None = None) -> Probe:
+    """The probe with the seeds a run of `family` speaks it with: `chosen`, else its own, else the family's default."""
+    return probe.model_copy(update={"seeds": list(chosen or probe.seeds or family.default_seeds)})
+
+
 def render_key(probe: Probe, family: Backend, threads: int, voice: Mapping[str, Any] | None = None) -> RenderKey:
-    """The key under which a run of `family` with this `voice` (run.json's) speaks `probe`."""
+    """The key under which a run of `family` with this `voice` (run.json's) speaks `probe`, seeded or not yet."""
     heard = {name: value for name, value in (voice or {}).items() if name not in NOT_HEARD}
     setting = Setting(family.name, threads, knobs=family.knobs, voice=heard)
-    return RenderKey(probe.texts, tuple(probe.seeds), setting, family.inference_version)
+    return RenderKey(probe.texts, tuple(seeded(probe, family).seeds), setting, family.inference_version)
 
 
 def write_key(folder: Path, key: RenderKey) -> None:

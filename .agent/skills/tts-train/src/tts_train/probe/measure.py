@@ -2,6 +2,7 @@
 
 measures.json holds what was measured and what it was measured from. It is made again when the render, the markers, the
 target or an instrument changed; comparisons (contrasts, gates) are cheap and made anew each time. Nothing here renders.
+What listeners are played and shown (copies.py) is made here too, also for what was measured before.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tts_train.backends import backend
 from tts_train.dataset import audio_path, load_manifest
 from tts_train.errors import ConfigError, InputUnusable, Problem
 from tts_train.files import read_json, sha256_file, sha256_json, write_json
 from tts_train.output import progress
+from tts_train.probe.copies import furnish, write_anchor
 from tts_train.probe.judgement import Record, judged
+from tts_train.probe.keys import seeded
+from tts_train.probe.material import ANCHOR, TARGET
 from tts_train.probe.probe import Probe, load_probe
 from tts_train.probe.readings import Instruments, Reading, Reference
 from tts_train.probe.render import MEASURES, RENDER, is_current, render_folder, weights_sha256
@@ -30,17 +35,24 @@ Jobs = dict[int | str, list[Reading]]
 
 
 def measure_run(
-    workspace: str, run: str, key: str, epochs: Sequence[int], target: str | None, probe: str
+    workspace: str,
+    run: str,
+    key: str,
+    epochs: Sequence[int],
+    target: str | None,
+    probe: str,
+    seeds: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Measure what is not measured yet (worker entry, project environment).
 
-    `key` is the render key, `target` a manifest of the target speaker's clips. Epoch 0 is measured with every set of
-    epochs: changes are changes against it. Returns {key, target, epochs, measured, timings_seconds}, where target and
-    epochs are the contents of measures.json without single items. Raises InputUnusable for a render that is missing or
-    stale, ConfigError for a target whose texts are not the probe's.
+    `key` is the render key, `target` a manifest of the target speaker's clips, `seeds` as for rendering. Epoch 0
+    is measured with every set of epochs: changes are changes against it. Returns {key, target, epochs, measured,
+    timings_seconds}, where target and epochs are the contents of measures.json without single items. Raises
+    InputUnusable for a render that is missing or stale, ConfigError for a target whose texts are not the probe's.
     """
     started = time.monotonic()
-    folder, script = RunFolder(Workspace(Path(workspace)).run(run)), load_probe(Path(probe))
+    folder = RunFolder(Workspace(Path(workspace)).run(run))
+    script = seeded(load_probe(Path(probe)), backend(folder.config().backend), seeds)
     numbers = sorted({0, *epochs})
     jobs: Jobs = {"target": _target_readings(Path(target), script)} if target else {}
     for number in numbers:
@@ -54,6 +66,11 @@ def measure_run(
     for name, record in records.items():
         record.update(judged(script, record, base, own))
         _save(_file(folder, key, name), record)
+    for name, record in records.items():
+        # After the numbers are safe: a full disk costs pictures, not the recognition of an hour of speech.
+        furnish(_file(folder, key, name).parent, record["items"], jobs[name], script.texts)
+        _save(_file(folder, key, name), record)
+    write_anchor(folder.path / "renders" / key / ANCHOR, script, jobs.get(TARGET, []), jobs[0])
     rows = [{part: value for part, value in records[number].items() if part != "items"} for number in numbers]
     return {
         "key": key,
@@ -189,6 +206,7 @@ def _summary(items: Sequence[Mapping[str, Any]]) -> Record:
             "dropped": [word for part in errors for word in part["dropped"]],
             "mangled": [pair for part in errors for pair in part["mangled"]],
             "inserted": [word for part in errors for word in part["inserted"]],
+            "repeated": [word for part in errors for word in part["repeated"]],
         },
         "speaker_similarity": _mean(items, "speaker_similarity"),
         "mel_distance": _mean(items, "mel_distance"),

@@ -56,6 +56,14 @@ class Contrast(_Part):
     expected: Literal["smaller", "larger"]
 
 
+class Glide(_Part):
+    """A set whose vowel the accent moves less (a monophthong) or more (a diphthong) from 20 % to 80 % of its length."""
+
+    name: Id
+    set: str
+    expected: Literal["smaller", "larger"]
+
+
 class Site(_Part):
     """Two neighbouring words whose join is worth hearing (linking r)."""
 
@@ -68,6 +76,10 @@ class Gates(_Part):
     """Limits an epoch has to keep before anybody need listen; null switches one off."""
 
     max_wer_above_target: Share | None = 0.03
+    max_dropped_words: Annotated[int, Field(ge=0)] | None = 2
+    """In one reading of the whole probe, beyond those that are missing in the target's own reading too."""
+    max_repeated_words: Annotated[int, Field(ge=0)] | None = 1
+    """The same for words said twice in a row. A recogniser may hide a short stutter, so it is a lower bound."""
     max_silence_ratio: Share | None = 0.5
     max_duration_ratio: Annotated[float, Field(gt=0)] | None = 2.0
     min_duration_ratio: Annotated[float, Field(gt=0)] | None = 0.5
@@ -92,14 +104,18 @@ class Probe(_Part):
     name: Id
     language: Text
     accent: str = ""
+    regions: list[Text] = []
+    """Where the accent is spoken, as listeners name the place they come from: who does is a native listener."""
     items: Annotated[list[Item], Field(min_length=1)]
     markers: list[Marker] = []
     contrasts: list[Contrast] = []
+    glides: list[Glide] = []
     pairs: list[tuple[str, str]] = []
     """Minimal pairs, one word of each of two sets."""
     sites: list[Site] = []
     gates: Gates = Gates()
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    seeds: list[Annotated[int, Field(ge=0)]] = []
+    """Empty: the family's default (`keys.seeded`)."""
     formant_ceiling_hz: Annotated[int, Field(ge=3500, le=8000)] = 5000
     """Praat's maximum formant: about 5000 for a man's voice, 5500 for a woman's; one for everything compared."""
 
@@ -150,6 +166,7 @@ def _faults(probe: Probe) -> Iterator[tuple[Place, str]]:
     yield from _repeated("items", "id", [item.id for item in probe.items])
     yield from _repeated("markers", "set", [marker.set for marker in probe.markers])
     yield from _repeated("contrasts", "name", [contrast.name for contrast in probe.contrasts])
+    yield from _repeated("glides", "name", [glide.name for glide in probe.glides])
     if len(set(probe.seeds)) < len(probe.seeds):
         yield ("seeds",), "a seed stands there twice"
     yield from _text_faults(probe)
@@ -157,6 +174,7 @@ def _faults(probe: Probe) -> Iterator[tuple[Place, str]]:
     said = [word.lower() for item in probe.items if not _DIGITS.search(item.text) for word in item.words]
     yield from _marker_faults(probe, said)
     yield from _contrast_faults(probe)
+    yield from _glide_faults(probe)
     yield from _pair_faults(probe, said)
     yield from _site_faults(probe)
 
@@ -202,6 +220,17 @@ def _contrast_faults(probe: Probe) -> Iterator[tuple[Place, str]]:
                 ("contrasts", index, "sets"),
                 f"contrast '{contrast.name}' compares {contrast.sets[0]} with itself",
             )
+
+
+def _glide_faults(probe: Probe) -> Iterator[tuple[Place, str]]:
+    known = [marker.set for marker in probe.markers]
+    contrasts = {contrast.name for contrast in probe.contrasts}
+    for index, glide in enumerate(probe.glides):
+        if glide.set not in known:
+            message = f"glide '{glide.name}': no marker has the set '{glide.set}'{_near(glide.set, known)}"
+            yield ("glides", index, "set"), message
+        if glide.name in contrasts:
+            yield ("glides", index, "name"), f"the name '{glide.name}' is a contrast's already"
 
 
 def _pair_faults(probe: Probe, said: list[str]) -> Iterator[tuple[Place, str]]:

@@ -81,7 +81,7 @@ class Instruments:
     """Models, each loaded once per process; recognition runs in threads beside everything else."""
 
     def __init__(self, probe: Probe) -> None:
-        """Raises Unavailable when there is no Whisper model; without Praat or an aligner only the accent is missing."""
+        """Raises Unavailable without a Whisper model; without formants or an aligner only the accent is missing."""
         from tts_train.ingest.transcribe import resolve_model
 
         self.probe = probe

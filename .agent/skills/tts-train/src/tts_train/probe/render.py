@@ -18,7 +18,7 @@ from tts_train.audio import read_audio, write_audio
 from tts_train.backends import backend, base_of
 from tts_train.files import read_json, require_space, sha256_file, write_json
 from tts_train.output import progress
-from tts_train.probe.keys import RenderKey, render_key, write_key
+from tts_train.probe.keys import RenderKey, render_key, seeded, write_key
 from tts_train.probe.probe import Probe, load_probe
 from tts_train.training.run import Epoch, RunFolder
 from tts_train.workspace import Workspace
@@ -62,23 +62,36 @@ def weights_sha256(run: RunFolder, epoch: Epoch) -> str:
     return str(run.info().get("base", {}).get("sha256", epoch.weights_sha256))
 
 
+def is_stale(folder: Path, weights: str) -> bool:
+    """Whether the folder holds a render of other weights than these. Reads one small file; False without a render."""
+    path = folder / RENDER
+    return path.is_file() and read_json(path)["weights_sha256"] != weights
+
+
 def is_current(folder: Path, weights: str, wanted: Sequence[tuple[str, int]]) -> bool:
     """Whether the folder holds a whole render of (item, seed) `wanted` by these weights, with every wav as written."""
     return {(item.id, item.seed) for item in _finished(folder, RENDER, weights)} == set(wanted)
 
 
 def render_run(
-    workspace: str, run: str, probe: str, epochs: Sequence[int], threads: int | None = None
+    workspace: str,
+    run: str,
+    probe: str,
+    epochs: Sequence[int],
+    threads: int | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Render what is missing of `epochs` (worker entry, backend's environment); 0 is the base.
 
+    `seeds` None takes the probe's, and those of a probe that names none from the family.
     Returns {key, epochs [{epoch, rendered, kept}], timings_seconds}. Raises ConfigError for an unknown epoch or a bad
     probe, and whatever loading the family's speaker raises.
     """
     place = Workspace(Path(workspace))
-    folder, script = RunFolder(place.run(run)), load_probe(Path(probe))
+    folder = RunFolder(place.run(run))
     config = folder.config()
     family = backend(config.backend)
+    script = seeded(load_probe(Path(probe)), family, seeds)
     threads = threads or config.threads
     voice = folder.voice(place)
     key = render_key(script, family, threads, voice)

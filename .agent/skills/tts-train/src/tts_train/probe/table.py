@@ -10,7 +10,9 @@ Row = Mapping[str, Any]
 
 def epochs_table(target: Row | None, epochs: Sequence[Row], accent: Row) -> str:
     """One row per epoch under the target's own, then what failed, and what the accent did by its intervals."""
-    contrasts = [name for name, value in epochs[0].items() if isinstance(value, Mapping) and "verdict" in value]
+    judged = [name for name, value in epochs[0].items() if isinstance(value, Mapping) and "verdict" in value]
+    glides = [name for name in judged if epochs[0][name].get("kind") == "glide"]
+    contrasts = [name for name in judged if name not in glides]
     header = ["epoch", "WER", "similarity", "mel dB", "pace", *(name.replace("_", "-") for name in contrasts), "gates"]
     rows = [_cells("target", target, contrasts)] if target else []
     rows += [_cells(str(row["epoch"]), row, contrasts) for row in epochs]
@@ -18,10 +20,15 @@ def epochs_table(target: Row | None, epochs: Sequence[Row], accent: Row) -> str:
     lines += [f"epoch {row['epoch']}: {detail}" for row in epochs for detail in row["gate_details"]]
     if not accent["available"]:
         return "\n".join([*lines, f"accent not measured: {accent['reason']}"])
-    lines += [_told(name, epochs[-1]) for name in contrasts if epochs[-1]["epoch"]]
-    if contrasts:
-        lines.append("distances of set means in z (Lobanov) with 95 % intervals over words, each looked at by itself:")
-        lines.append("of many looks some will be wrong; evidence informs, ears decide")
+    if glides:
+        lines += _glides(target, epochs, glides)
+    lines += [_told(name, epochs[-1]) for name in judged if epochs[-1]["epoch"]]
+    if judged:
+        lines.append(
+            "distances of set means, and how far a vowel glides from 20 % to 80 % of its length, in z (Lobanov)"
+        )
+        lines.append("with 95 % intervals over words, each looked at by itself: of many looks some will be wrong;")
+        lines.append("evidence informs, ears decide")
     return "\n".join(lines)
 
 
@@ -44,6 +51,13 @@ def _cells(name: str, row: Row, contrasts: Sequence[str]) -> list[str]:
     ]
 
 
+def _glides(target: Row | None, epochs: Sequence[Row], names: Sequence[str]) -> list[str]:
+    rows = [("target", target)] if target else []
+    rows += [(str(row["epoch"]), row) for row in epochs]
+    header = ["epoch", *(name.replace("_", "-") for name in names)]
+    return aligned([header, *([title, *(_contrast(row[name]) for name in names)] for title, row in rows)])
+
+
 def _contrast(value: Row) -> str:
     if "distance" not in value:
         return "-"
@@ -57,6 +71,7 @@ def _told(name: str, row: Row) -> str:
         return f"{title}: {verdict}"
     change = f"{value['change']:+.2f}{_interval(value['change_low'], value['change_high'])}"
     reached = "" if value["t"] is None else f"; t = {value['t']:.2f}{_interval(value['t_low'], value['t_high'])}"
+    reached += ", past the target" if value.get("overshot") else ""
     return f"{title}: {change}{reached}: {verdict}"
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from tts_train import jobs
 from tts_train.backends import backend
 from tts_train.errors import ConfigError
-from tts_train.files import locked
-from tts_train.probe.keys import render_key, require_one_key
+from tts_train.files import locked, sweep
+from tts_train.output import progress
+from tts_train.probe.keys import render_key, require_one_key, seeded
 from tts_train.probe.probe import Probe, load_probe
-from tts_train.probe.render import MEASURES, is_current, render_folder, weights_sha256
+from tts_train.probe.render import MEASURES, is_current, is_stale, render_folder, weights_sha256
 from tts_train.probe.table import epochs_table
 from tts_train.training.run import RunFolder
 from tts_train.workspace import Workspace
@@ -29,20 +30,26 @@ def probe_run(
     probe: str | None = None,
     epochs: Sequence[int] | None = None,
     target: str | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Render and measure `epochs` (None: the base and all that are published); finished work is not done again.
 
-    `probe` and `target` are paths, by default those of the run's config. Epoch 0 is always there, as changes are
-    changes against it. Returns {key, probe, target, epochs, text}: each epoch with {epoch, wer, target_wer,
-    speaker_similarity, mel_distance, pace, one object per contrast, sum_lr, drift, gates (names of those that failed),
-    words {dropped, mangled}}. Raises Busy when another process probes the run, ConfigError, and what the workers raise.
+    `probe` and `target` are paths, by default those of the run's config; `seeds` are by default the probe's, else the
+    family's. Epoch 0 is always there, as changes are changes against it. Returns {key, probe, seeds, target, epochs,
+    stale, text}: each epoch with {epoch, wer, target_wer, speaker_similarity, mel_distance, pace, one object per
+    contrast, sum_lr, drift, gates (names of those that failed), words {dropped, mangled}}. `stale` lists epochs not
+    asked for whose renders under this key were spoken by other weights than they have now. Raises Busy when another
+    process probes the run, ConfigError, and what the workers raise.
     """
     folder = RunFolder(workspace.run(run))
     file, aim, numbers = _choices(workspace, folder, probe, epochs, target)
-    load_probe(file)
     family = backend(folder.config().backend)
-    common = {"workspace": str(workspace.root), "run": run, "probe": str(file), "epochs": numbers}
+    spoken = seeded(load_probe(file), family, seeds).seeds
+    if len(spoken) > 1 and not family.samples:
+        progress(f"{family.name} does not sample: its {len(spoken)} seeds say the same")
+    common = {"workspace": str(workspace.root), "run": run, "probe": str(file), "epochs": numbers, "seeds": spoken}
     with locked(folder.path / "renders" / ".lock"):
+        sweep(folder.path / "renders")
         rendered = jobs.call(family.environment, "tts_train.probe.render:render_run", common)
         measured = jobs.call(
             "project",
@@ -52,15 +59,18 @@ def probe_run(
     rows = [_row(folder, record) for record in measured["epochs"]]
     own = measured["target"]
     target_row = {"wer": own["wer"], "pace": own["pace"], **_measured(own)} if own else None
+    stale = _stale(folder, rendered["key"])
     return {
         "run": run,
         "key": require_one_key([rendered["key"], measured["key"]]),
         "probe": workspace.relative(file),
+        "seeds": spoken,
         "target": target_row,
         "epochs": rows,
+        "stale": stale,
         "accent": measured["epochs"][0]["accent"],
         "timings_seconds": {**rendered["timings_seconds"], **measured["timings_seconds"]},
-        "text": epochs_table(target_row, rows, measured["epochs"][0]["accent"]),
+        "text": "\n".join([epochs_table(target_row, rows, measured["epochs"][0]["accent"]), *_told(stale)]),
     }
 
 
@@ -70,12 +80,15 @@ def plan(
     probe: str | None = None,
     epochs: Sequence[int] | None = None,
     target: str | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """What `probe_run` would do and cost. Needs no model library."""
+    """What `probe_run` would do and cost, and which epochs' renders are stale. Needs no model library."""
     folder = RunFolder(workspace.run(run))
     file, aim, numbers = _choices(workspace, folder, probe, epochs, target)
-    script, config = load_probe(file), folder.config()
-    key = render_key(script, backend(config.backend), config.threads, folder.voice(workspace))
+    config = folder.config()
+    family = backend(config.backend)
+    script = seeded(load_probe(file), family, seeds)
+    key = render_key(script, family, config.threads, folder.voice(workspace))
     wanted = [(item.id, seed) for item in script.items for seed in script.seeds]
     folders = {number: render_folder(folder, key.name, number) for number in numbers}
     missing = [
@@ -92,8 +105,10 @@ def plan(
         "key": key.name,
         "probe": workspace.relative(file),
         "target": workspace.relative(aim) if aim else None,
+        "seeds": script.seeds,
         "epochs": numbers,
         "render": missing,
+        "stale": _stale(folder, key.name),
         "items": len(wanted),
         "estimate": {
             "minutes": round(cost / 60, 1),
@@ -118,6 +133,21 @@ def _choices(
     return workspace.path(file), workspace.path(aim) if aim else None, numbers
 
 
+def _stale(run: RunFolder, key: str) -> list[int]:
+    """Epochs whose render under `key` was spoken by other weights than they have now."""
+    return [
+        epoch.number
+        for epoch in (run.epoch(0), *run.epochs())
+        if is_stale(render_folder(run, key, epoch.number), weights_sha256(run, epoch))
+    ]
+
+
+def _told(stale: Sequence[int]) -> list[str]:
+    if not stale:
+        return []
+    return [f"stale, of weights that are no more: epoch {', '.join(map(str, stale))}; probe them again"]
+
+
 def _row(run: RunFolder, record: dict[str, Any]) -> dict[str, Any]:
     info = run.epoch(record["epoch"]).info
     return {
@@ -139,7 +169,7 @@ def _measured(record: dict[str, Any]) -> dict[str, Any]:
         "mel_distance": record["mel_distance"],
         "duration_ratio": record["duration_ratio"],
         **record["contrasts"],
-        "words": {name: record["words"][name] for name in ("dropped", "mangled", "inserted")},
+        "words": {name: record["words"][name] for name in ("dropped", "mangled", "inserted", "repeated")},
     }
 
 

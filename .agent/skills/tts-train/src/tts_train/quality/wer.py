@@ -1,8 +1,9 @@
-"""Word errors, with the words named: dropped, mangled, inserted."""
+"""Word errors, with the words named: dropped, mangled, inserted, repeated."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,17 @@ _AMERICAN = (("colour", "color"), ("favour", "favor"), ("honour", "honor"), ("ha
              ("jewell", "jewel"), ("alright", "all right"), ("okay", "ok"))  # fmt: skip
 """One spelling for words that sound the same: a recogniser's spelling is no error of the speaker."""
 
+PHRASE = 8
+"""Longest phrase, in words, whose repetition is looked for."""
+
 
 @dataclass(frozen=True)
 class WordErrors:
-    """Errors of a hypothesis against a reference; `wer` = errors / words (0 for two empty texts)."""
+    """Errors of a hypothesis against a reference; `wer` = errors / words (0 for two empty texts).
+
+    `repeated` are words heard again in a row that the text does not have so, alone or as a phrase: "the the cat", "put
+    the put the kettle". They are errors already, as inserted or, where a loop took the place of the text, as mangled.
+    """
 
     wer: float
     errors: int
@@ -28,6 +36,7 @@ class WordErrors:
     dropped: tuple[str, ...] = ()
     mangled: tuple[tuple[str, str], ...] = ()
     inserted: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form, shares rounded to four decimals."""
@@ -38,6 +47,7 @@ class WordErrors:
             "dropped": list(self.dropped),
             "mangled": [list(pair) for pair in self.mangled],
             "inserted": list(self.inserted),
+            "repeated": list(self.repeated),
         }
 
 
@@ -72,7 +82,9 @@ def word_errors(reference: str, hypothesis: str, language: str = "en") -> WordEr
             dropped += left
             inserted += right
     errors = len(dropped) + len(mangled) + len(inserted)
-    return WordErrors(errors / words, errors, words, tuple(dropped), tuple(mangled), tuple(inserted))
+    repeated = (Counter(_repetitions(got)) - Counter(_repetitions(said))).elements()
+    lists = (tuple(dropped), tuple(mangled), tuple(inserted), tuple(repeated))
+    return WordErrors(errors / words, errors, words, *lists)
 
 
 def total(parts: list[WordErrors]) -> WordErrors:
@@ -85,7 +97,20 @@ def total(parts: list[WordErrors]) -> WordErrors:
         tuple(word for part in parts for word in part.dropped),
         tuple(pair for part in parts for pair in part.mangled),
         tuple(word for part in parts for word in part.inserted),
+        tuple(word for part in parts for word in part.repeated),
     )
+
+
+def _repetitions(words: list[str]) -> list[str]:
+    """Words of every phrase of up to PHRASE words that stands right after itself."""
+    found: list[str] = []
+    place = 1
+    while place < len(words):
+        sizes = range(min(PHRASE, place), 0, -1)
+        size = next((n for n in sizes if words[place : place + n] == words[place - n : place]), 0)
+        found += words[place : place + size]
+        place += size or 1
+    return found
 
 
 def _joined(text: str, other: str) -> str:
