@@ -16,6 +16,7 @@ from typing import Any
 
 from tts_train.config import TrainConfig
 from tts_train.files import write_json, write_synced
+from tts_train.probe.render import render_folder, weights_sha256
 from tts_train.training.run import RunFolder
 from tts_train.training.schedule import sum_lr
 from tts_train.training.status import Status
@@ -34,6 +35,7 @@ markers:
   - {set: BATH, words: [grass, path], expected: short}
   - {set: FOOT, words: [put, look], expected: "[u]"}
 contrasts: []
+regions: [Lancashire]
 """
 
 
@@ -147,6 +149,13 @@ def write_measures(run: RunFolder, number: int, story: Story, **more: Any) -> No
             **more,
         },
     )
+
+
+def write_render(run: RunFolder, number: int, weights: str | None = None) -> None:
+    """render.json as the probe writes it, spoken by the weights that are published or by others."""
+    spoke = weights or weights_sha256(run, run.epoch(number))
+    folder = render_folder(run, KEY, number)
+    write_json(folder / "render.json", {"epoch": number, "weights_sha256": spoke, "items": []})
 
 
 def run_script(command: str, *arguments: str | Path, code: int = 0, cwd: Path | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -9,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finished_run import CONSTANT, DECAY, HOT, KEY, SETTLED, STEPS_PER_EPOCH, TARGET_WER, TIMID, Story, config_of
-from tts_train.backends import backend
-from tts_train.review.evidence import EpochEvidence, Evidence, Gate, Measures
-from tts_train.review.moves import Decision, decide, load_moves
-from tts_train.review.verdicts import CATEGORIES, Verdict
-from tts_train.training.schedule import sum_lr
+from finished_run import CONSTANT, DECAY, HOT, SETTLED, TIMID, Story
+from judged_run import adopted, evidence_of, heard, trials
+from tts_train.review.decision import moves
+from tts_train.review.decision.ears import ears_of
+from tts_train.review.decision.evidence import EpochEvidence, Evidence
+from tts_train.review.decision.measured import Gate, Measures
+from tts_train.review.decision.moves import Decision, load_moves
+from tts_train.review.record.verdicts import CATEGORIES, Verdict
 
 MOVES = {
     "raise-lr",
@@ -28,32 +31,8 @@ MOVES = {
 }
 
 
-def evidence_of(story: Story, *, measured: bool = True, steps: int = STEPS_PER_EPOCH, **changes: object) -> Evidence:
-    config = config_of("demo", {**story.changes, **changes})
-    epochs = []
-    for number in range(config.epochs + 1):
-        wer = story.wer[number]
-        measures = Measures(
-            wer=wer,
-            target_wer=TARGET_WER,
-            speaker_similarity=story.similarity[number],
-            mel_distance=story.mel[number],
-            gates={"wer": Gate(wer <= TARGET_WER + 0.03)},
-        )
-        step = number * steps
-        moved = sum_lr(step, peak=config.lr, schedule=config.schedule, total_steps=config.epochs * steps)
-        epochs.append(EpochEvidence(number, step, moved, moved * 3, 2.0, measures if measured else None))
-    return Evidence("demo", config, tuple(epochs), backend("piper").recipe, render_key=KEY)
-
-
-def adopted(evidence: Evidence) -> Evidence:
-    """The same epochs, trained elsewhere."""
-    epochs = tuple(replace(item, step=None, sum_lr=None) if item.epoch else item for item in evidence.epochs)
-    return replace(evidence, epochs=epochs, trained_here=False, lr_known=False)
-
-
-def heard(epoch: int, *categories: str, listener: str = "ann", **more: object) -> Verdict:
-    return Verdict("demo", epoch, listener, tuple(name for name in CATEGORIES if name in categories), **more)
+def decide(evidence: Evidence, verdicts: Sequence[Verdict]) -> Decision:
+    return moves.decide(evidence, ears_of(verdicts))
 
 
 def why(decision: Decision) -> str:
@@ -251,7 +230,9 @@ def test_disagreement_is_shown_and_the_more_cautious_reading_decides():
     verdicts = [heard(6, "good"), heard(6, "mangled", listener="bob")]
     decision = decide(evidence_of(CONSTANT), verdicts)
     assert all(verdict.quoted() in decision.why for verdict in verdicts)
-    assert "Listeners disagree about epoch 6" in why(decision)
+    assert "Epoch 6, two listeners disagree: ann: good; bob: mangled. The more cautious reading decides" in why(
+        decision
+    )
 
 
 def test_a_verdict_on_the_base_alone_is_no_verdict_on_the_training():
@@ -355,4 +336,6 @@ def test_every_rule_can_be_reached():
     elsewhere = [(CONSTANT, [heard(6, "no-difference")]), (CONSTANT, [heard(2, "no-difference")])]
     elsewhere.append((HOT, [heard(1, "mangled")]))
     decisions += [decide(adopted(evidence_of(story)), verdicts).rule for story, verdicts in elsewhere]
+    told_apart = ears_of([heard(6, "no-difference")], trials(6, 19, of=20))
+    decisions.append(moves.decide(evidence_of(CONSTANT), told_apart).rule)
     assert set(decisions) == {rule.name for rule in load_moves().rules}

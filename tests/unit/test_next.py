@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
+import shutil
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -23,15 +26,21 @@ from finished_run import (
     run_script,
     workspace_in,
     write_measures,
+    write_render,
 )
+from playable_run import make_playable, retrain
 from tts_train.config import TrainConfig, load_train_config
 from tts_train.errors import ConfigError, InputUnusable, UsageError
 from tts_train.files import write_json
-from tts_train.review import child as module
-from tts_train.review.evidence import measures_from, newest_render_key, read_evidence
-from tts_train.review.next import propose
-from tts_train.review.store import Store, database
-from tts_train.review.verdicts import Verdict
+from tts_train.review.decision import child as module
+from tts_train.review.decision.ears import read_ears
+from tts_train.review.decision.evidence import newest_render_key, read_evidence
+from tts_train.review.decision.measured import measures_from
+from tts_train.review.decision.next import propose
+from tts_train.review.record.store import Store, database
+from tts_train.review.record.verdicts import Verdict
+from tts_train.review.sessions.answers import Answer, record_answer
+from tts_train.review.sessions.sessions import close_session, new_session
 from tts_train.workspace import Workspace, skill_root
 
 
@@ -40,9 +49,9 @@ def workspace(tmp_path: Path) -> Workspace:
     return workspace_in(tmp_path / "my work")
 
 
-def judge(workspace: Workspace, epoch: int, *heard: str, run: str = "demo") -> None:
+def judge(workspace: Workspace, epoch: int, *heard: str, run: str = "demo", **more: object) -> None:
     with Store(database(workspace)) as store:
-        store.add_verdict(Verdict(run, epoch, "ann", heard))
+        store.add_verdict(Verdict(run, epoch, **{"listener": "ann", "heard": heard, **more}))
 
 
 def child_of(workspace: Workspace, proposal: dict) -> TrainConfig:
@@ -213,7 +222,7 @@ def test_an_unconfirmed_candidate_asks_for_a_listener(workspace: Workspace):
     confirmed = propose(workspace, "demo")
     assert confirmed["confirmed"]
     assert shlex.split(confirmed["command"])[1:] == [
-        *("export", "demo", "voices", "--epoch", "4"),
+        *("ship", "demo", "4"),
         *("--workspace", str(workspace.root)),
     ]
 
@@ -294,6 +303,144 @@ def test_the_reader_of_measures_takes_what_is_there():
     assert set(measures.contrasts) == {"foot_strut"}
     assert measures_from({"gates": {"wer": {"passed": False}, "pace": True}}).failed_gates == {"wer"}
     assert measures_from({}).wer is None
+
+
+def test_features_are_read_with_their_place_between_base_and_target():
+    given = {
+        "foot_strut": {"distance": 0.4, "t": 1.5, "t_low": 1.3, "t_high": 1.7, "overshot": True, "n": {"FOOT": 8}},
+        "older": {"distance": 0.4, "t": 1.5, "t_low": 1.21, "t_high": 1.7},
+        "near": {"distance": 0.4, "t": 1.5, "t_low": 1.2, "t_high": 1.7},
+        "told": {"distance": 0.4, "t": 1.5, "t_low": 1.3, "t_high": 1.7, "overshot": False},
+        "nowhere": {"distance": 0.4, "t": None, "t_low": None, "t_high": None},
+    }
+    measures = measures_from({"contrasts": given})
+    assert measures.overshot == {"foot_strut", "older"}
+    assert measures.contrasts["foot_strut"].sets == {"FOOT"}
+    assert measures.contrasts["foot_strut"].placed() == "t 1.50 [1.30, 1.70]"
+    assert measures.contrasts["nowhere"].placed() == "no place between base and target"
+
+
+def test_the_proposal_says_what_is_wrong_on_what_grounds_and_how_surely(workspace: Workspace):
+    make_run(workspace, "demo", DECAY)
+    judge(workspace, 6, "no-difference", note="same as before", region="Lancashire")
+    proposal = propose(workspace, "demo")
+    assert proposal["diagnosis"].startswith("The schedule decayed to nothing")
+    kinds = [item["kind"] for item in proposal["evidence"]]
+    assert kinds == ["verdict", "training", "training", "measure", "measure", "measure"]
+    assert "“same as before”" in proposal["evidence"][0]["text"]
+    assert {item["text"] for item in proposal["evidence"]} < set(proposal["why"])
+    assert proposal["because"] in proposal["why"]
+    assert proposal["confidence"]["level"] == "medium"
+    assert proposal["conflicts"] == []
+    for part in ("Diagnosis: ", "Why this move: ", "Confidence: medium (1 listener (ann)", "Evidence:\n  - ann heard"):
+        assert part in proposal["text"]
+    assert "Conflicts:" not in proposal["text"]
+
+
+def test_conflicts_are_in_the_answer_and_in_its_text(workspace: Workspace):
+    make_run(workspace, "demo", CONSTANT)
+    judge(workspace, 6, "good")
+    judge(workspace, 6, "mangled", listener="bob")
+    judge(workspace, 2, "good", markers={"BATH": "overshot"})
+    proposal = propose(workspace, "demo")
+    assert (proposal["move"], proposal["confidence"]["level"]) == ("rewind", "low")
+    between = [item for item in proposal["conflicts"] if item["kind"] == "listeners"]
+    assert [item["epoch"] for item in proposal["conflicts"]] == [2, 6, 6]
+    assert between[0]["said"] == [{"who": "ann", "said": "good"}, {"who": "bob", "said": "mangled"}]
+    assert "Epoch 6, two listeners disagree: ann: good; bob: mangled. The more cautious" in proposal["text"]
+    assert "BATH marked overshot" in proposal["text"]
+
+
+def test_measures_of_renders_by_other_weights_are_left_out_and_said(workspace: Workspace):
+    run = make_run(workspace, "demo", HOT)
+    for number in range(7):
+        write_render(run, number)
+    assert propose(workspace, "demo")["move"] == "lower-lr-continue"
+    for number in (5, 6):
+        write_render(run, number, weights="0" * 64)
+    evidence = read_evidence(workspace, "demo")
+    assert evidence.stale == (5, 6)
+    assert [item.epoch for item in evidence.epochs if item.measures] == [0, 1, 2, 3, 4]
+    proposal = propose(workspace, "demo")
+    assert proposal["move"] == "train-more"
+    (said,) = [item["text"] for item in proposal["evidence"] if "other weights" in item["text"]]
+    assert said.startswith("Measures of epoch 5, 6 are left out")
+    for number in range(7):
+        write_render(run, number, weights="0" * 64)
+    with pytest.raises(InputUnusable, match=r"neither measured nor judged.*left out.*epochs 0, 1, 2, 3, 4, 5, 6"):
+        propose(workspace, "demo")
+
+
+def test_verdicts_on_other_weights_are_left_out_and_said(workspace: Workspace):
+    run = make_run(workspace, "demo", SETTLED)
+    judge(workspace, 6, "mangled", weights_sha256="0" * 64)
+    stale = propose(workspace, "demo")
+    assert (stale["move"], stale["basis"]) == ("ship", "evidence")
+    assert "ann's verdict on epoch 6 (mangled)" in " ".join(stale["why"])
+    judge(workspace, 6, "mangled", weights_sha256=run.epoch(6).weights_sha256)
+    assert propose(workspace, "demo")["basis"] == "verdicts"
+
+
+def abx_session(workspace: Workspace, count: int, *, right: float) -> str:
+    """A blind session on epoch 6, answered: the first of the test trials correctly, a share of `right`."""
+    session = new_session(workspace, "demo", kind="abx", listener="ann", epochs=[6], trials=count)["session"]
+    connection = sqlite3.connect(database(workspace))
+    played = {(trial, place): source for trial, place, source in connection.execute(PLAYED, (session,))}
+    tests = [row[0] for row in connection.execute("SELECT number FROM trials WHERE role = 'test' ORDER BY number")]
+    for number in range(1, count + 1):
+        is_first = played[number, "first"] == played[number, "x"]
+        correct = number not in tests[round(right * len(tests)) :]
+        record_answer(workspace, Answer(session, number, "ann", "first" if is_first is correct else "second"))
+    return session
+
+
+PLAYED = "SELECT trial, position, source FROM stimuli WHERE session_id = ?"
+
+
+def test_a_blind_session_speaks_once_it_is_closed(workspace: Workspace):
+    make_playable(workspace)
+    judge(workspace, 6, "no-difference")
+    session = abx_session(workspace, 40, right=1.0)
+    before = propose(workspace, "demo")
+    assert (before["move"], [item for item in before["conflicts"] if item["kind"] == "trials"]) == ("raise-lr", [])
+    assert any("session still open" in text for text in before["why"])
+    close_session(workspace, session)
+    after = propose(workspace, "demo")
+    assert after["move"] == "train-more"
+    assert [item["kind"] for item in after["conflicts"]] == ["trials", "measures"]
+    assert any("the difference is heard" in item["text"] for item in after["evidence"] if item["kind"] == "trials")
+
+
+def test_a_blind_session_that_hears_nothing_needs_no_sheet(workspace: Workspace):
+    run = make_playable(workspace)
+    close_session(workspace, abx_session(workspace, 60, right=0.5))
+    proposal = propose(workspace, "demo")
+    assert (proposal["move"], proposal["basis"]) == ("raise-lr", "verdicts")
+    retrain(run, 6)
+    stale = propose(workspace, "demo")
+    assert stale["basis"] == "evidence"
+    assert re.search(r"left out: \d+ answers to trials", " ".join(stale["why"]))
+
+
+def test_trials_of_epochs_that_are_gone_do_not_count(workspace: Workspace):
+    run = make_playable(workspace)
+    close_session(workspace, abx_session(workspace, 60, right=0.5))
+    shutil.rmtree(run.path / "epochs" / "epoch-006")
+    assert propose(workspace, "demo")["basis"] == "evidence"
+
+
+def test_natives_are_those_of_the_probes_regions(workspace: Workspace):
+    make_run(workspace, "demo", CONSTANT)
+    assert read_ears(workspace, read_evidence(workspace, "demo")).native == {}
+    make_run(workspace, "bare", CONSTANT, probe=None)
+    for run in ("demo", "bare"):
+        judge(workspace, 6, "good", run=run)
+        judge(workspace, 6, "good", run=run, listener="bob")
+    with Store(database(workspace)) as store:
+        store.add_profile("ann", region="Bolton, Lancashire")
+        store.add_profile("bob", region="Kent")
+    assert read_ears(workspace, read_evidence(workspace, "demo")).native == {"ann": True, "bob": False}
+    assert read_ears(workspace, read_evidence(workspace, "bare")).native == {}
 
 
 def test_only_the_newest_render_key_is_read(workspace: Workspace):

@@ -10,10 +10,10 @@ import pytest
 
 from finished_run import CONSTANT, HOT, SETTLED, make_run, run_script, workspace_in, write_measures
 from tts_train.errors import InputUnusable
+from tts_train.review.record.store import Store, database
+from tts_train.review.record.verdicts import Verdict
 from tts_train.review.report import report, run_report
-from tts_train.review.store import Store, database
 from tts_train.review.table import cell, duration, table
-from tts_train.review.verdicts import Verdict
 from tts_train.workspace import Workspace
 
 CARD = """\
@@ -99,11 +99,27 @@ def test_a_run_has_its_epochs_gates_verdicts_and_next_move(workspace: Workspace,
     assert "own WER is 0.020" in text
 
 
+def test_conflicts_are_a_table_of_who_said_what(workspace: Workspace):
+    make_run(workspace, "demo", CONSTANT)
+    with Store(database(workspace)) as store:
+        store.add_verdict(Verdict("demo", 6, "ann", ("good",)))
+        store.add_verdict(Verdict("demo", 6, "bob", ("wrong-direction",)))
+    result = run_report(workspace, "demo")
+    text = result["text"]
+    assert result["next"]["conflicts"][0]["kind"] == "listeners"
+    assert "## Conflicts" in text
+    rows = [line for line in text.splitlines() if "two listeners disagree" in line]
+    assert ["ann: good" in rows[0], "bob: wrong-direction" in rows[1]] == [True, True]
+    assert "The more cautious reading decides: wrong-direction." in rows[0]
+    assert "Confidence: low (2 listeners (ann, bob)" in text
+
+
 def test_a_run_that_passes_says_so(workspace: Workspace):
     make_run(workspace, "demo", CONSTANT)
     text = run_report(workspace, "demo")["text"]
     assert "Every measured epoch passes every gate." in text
     assert "Nobody has judged this run yet." in text
+    assert "## Conflicts" not in text
 
 
 def test_an_unmeasured_run_is_reported_with_what_is_missing(workspace: Workspace):

@@ -12,14 +12,20 @@ import pytest
 
 from finished_run import CONSTANT, KEY, make_run, run_script, workspace_in
 from tts_train.errors import Busy, DiskError, InputUnusable, UsageError
-from tts_train.review import store as store_module
-from tts_train.review.filesystem import mount_type, require_local_disk
+from tts_train.files import read_json, sha256_json, write_json
+from tts_train.review.record import database as store_module
+from tts_train.review.record.filesystem import mount_type, require_local_disk
+from tts_train.review.record.schema import MIGRATIONS
+from tts_train.review.record.store import Store, database, verdicts_of
+from tts_train.review.record.verdicts import MARKS, Verdict, current, parse_marks
 from tts_train.review.recording import record_verdict
-from tts_train.review.schema import MIGRATIONS
-from tts_train.review.store import Store, database, verdicts_of
-from tts_train.review.verdicts import MARKS, Verdict, current, parse_marks
 
-TABLES = ("listeners", "verdicts", "verdict_heard", "verdict_markers", "verdict_words", "moves", "migrations")
+TABLES = (
+    *("listeners", "verdicts", "verdict_heard", "verdict_markers", "verdict_words", "moves", "migrations"),
+    *("profiles", "sessions", "trials", "stimuli", "answers", "closings"),
+)
+RELEASED = {1: "b583f0403506392326ede0045d1789fdc6186e4ed517f6f4215b469946d16ea6"}
+"""Hashes of the statements of migrations that databases out there have run."""
 
 FULL = Verdict(
     run="demo",
@@ -34,6 +40,16 @@ FULL = Verdict(
 )
 
 
+SESSION_ROWS = (
+    ("sessions", ("s", "demo", KEY, "ab", 1, 1, 7, 1, "0" * 64, "{}", "then")),
+    ("trials", ("s", 1, "test", "passage", 0, None)),
+    ("stimuli", ("s", 1, "first", "t1", "epoch-000", 0, "0" * 64, "base", 0.5, 2.0)),
+    ("stimuli", ("s", 1, "second", "t2", "epoch-003", 0, "1" * 64, "w", 0.5, 2.0)),
+    ("answers", (1, "s", 1, "first", None, 3, "{}", 0, "nonce", "then")),
+    ("closings", ("s", 1, "then")),
+)
+
+
 @pytest.fixture
 def store(tmp_path: Path):
     with Store(tmp_path / "artifacts/tts/reviews.db") as opened:
@@ -41,6 +57,9 @@ def store(tmp_path: Path):
         opened.add_move(
             {"epoch": 3, "move": "train-more", "basis": "verdicts"}, run="demo", child_run="c", config="c.yaml"
         )
+        opened.add_profile("ann", region="Bolton", headphones=True)
+        for table, values in SESSION_ROWS:
+            opened._connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)
         yield opened
 
 
@@ -75,6 +94,74 @@ def test_nothing_is_changed_or_deleted_by_anybody(store: Store, table: str):
     assert other.execute(f"SELECT * FROM {table}").fetchall() == before
 
 
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "INSERT OR REPLACE INTO listeners VALUES (99, 'ann', 'now')",
+        "INSERT OR REPLACE INTO stimuli VALUES ('s', 1, 'x', 't1', 'target', 0, '', NULL, 0, 0)",
+    ],
+)
+def test_nothing_is_replaced_by_its_other_key_either(store: Store, attack: str):
+    other = sqlite3.connect(store.path)
+    other.execute("PRAGMA foreign_keys = OFF")
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        other.execute(attack)
+
+
+def test_released_migrations_are_never_edited():
+    assert {number: sha256_json(list(MIGRATIONS[number - 1][1])) for number in RELEASED} == RELEASED
+
+
+def test_a_database_of_the_first_version_keeps_its_rows(tmp_path: Path):
+    path = tmp_path / "reviews.db"
+    old = sqlite3.connect(path)
+    old.execute("PRAGMA journal_mode = WAL")
+    old.execute("CREATE TABLE migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, at TEXT NOT NULL)")
+    for statement in MIGRATIONS[0][1]:
+        old.execute(statement)
+    old.execute("INSERT INTO migrations VALUES (1, 'listeners, verdicts, moves', 'then')")
+    old.execute("INSERT INTO listeners VALUES (1, 'ann', 'then')")
+    old.execute("INSERT INTO verdicts VALUES (5, 'demo', 3, ?, 1, 'nearly', 4, 'then')", (KEY,))
+    old.execute("INSERT INTO verdict_heard VALUES (5, 'good')")
+    old.execute("INSERT INTO verdict_markers VALUES (5, 'BATH', 'target')")
+    old.execute("INSERT INTO verdict_words VALUES (5, 'running', 'dropped')")
+    old.execute("INSERT INTO moves VALUES (1, 'demo', 3, 'ship', 'verdicts', NULL, NULL, '{}', 'then')")
+    old.commit()
+    old.close()
+    with Store(path) as store:
+        (kept,) = store.verdicts("demo")
+        assert (kept.id, kept.heard, kept.markers, kept.words) == (
+            5,
+            ("good",),
+            {"BATH": "target"},
+            {"running": "dropped"},
+        )
+        assert (kept.note, kept.confidence, kept.at, kept.render_key) == ("nearly", 4, "then", KEY)
+        assert (kept.weights_sha256, kept.session, kept.blind, kept.region) == (None, None, False, "")
+        assert [move["move"] for move in store.moves()] == ["ship"]
+        store.add_verdict(FULL)
+        assert [verdict.id for verdict in store.verdicts()] == [5, 6]
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            store._connection.execute("UPDATE verdicts SET weights_sha256 = 'x'")
+
+
+def test_a_verdict_on_weights_that_are_no_more_is_stale(tmp_path: Path):
+    workspace = workspace_in(tmp_path)
+    run = make_run(workspace, "demo", CONSTANT)
+    record_verdict(workspace, Verdict("demo", 6, "ann", ("good",)))
+    record_verdict(workspace, Verdict("demo", 0, "ann", ("good",)))
+    with Store(database(workspace)) as store:
+        store.add_verdict(Verdict("demo", 5, "ann", ("good",)))  # of the time when weights were not noted
+    assert [verdict.epoch for verdict in verdicts_of(workspace, "demo")] == [6, 0, 5]
+    for number in (5, 6):
+        path = run.path / f"epochs/epoch-{number:03d}/epoch.json"
+        write_json(path, {**read_json(path), "weights_sha256": "f" * 64})
+    assert [verdict.epoch for verdict in verdicts_of(workspace, "demo")] == [0, 5]
+    assert [verdict.epoch for verdict in verdicts_of(workspace, "demo", stale=True)] == [6, 0, 5]
+    (run.path / "run.json").unlink()
+    assert len(verdicts_of(workspace, "demo")) == 3, "of a run that is gone nothing is known to be stale"
+
+
 def test_the_last_word_of_each_listener_counts_and_the_first_stays(store: Store):
     store.add_verdict(Verdict("demo", 3, "ann", ("mangled",)))
     store.add_verdict(Verdict("demo", 3, "bob", ("good",)))
@@ -92,12 +179,12 @@ def test_commits_are_synced_in_wal_mode(store: Store):
 
 
 def test_migrations_are_recorded_and_later_ones_applied_once(store: Store, monkeypatch: pytest.MonkeyPatch):
-    more = (*MIGRATIONS, ("headphones", ("ALTER TABLE listeners ADD COLUMN headphones TEXT",)))
+    more = (*MIGRATIONS, ("later", ("ALTER TABLE listeners ADD COLUMN age INTEGER",)))
     monkeypatch.setattr(store_module, "MIGRATIONS", more)
     for _ in range(2):
         with Store(store.path) as later:
             rows = later._connection.execute("SELECT version, name FROM migrations ORDER BY version").fetchall()
-            assert [tuple(row) for row in rows] == [(1, MIGRATIONS[0][0]), (2, "headphones")]
+            assert [tuple(row) for row in rows] == list(enumerate((name for name, _ in more), 1))
             assert later.verdicts("demo")[0].note == "nearly"
     monkeypatch.setattr(store_module, "MIGRATIONS", MIGRATIONS)
     with pytest.raises(InputUnusable, match="newer"):
@@ -152,8 +239,8 @@ def test_a_held_store_is_busy(store: Store, monkeypatch: pytest.MonkeyPatch):
 WRITER = """
 import sys
 from pathlib import Path
-from tts_train.review.store import Store
-from tts_train.review.verdicts import Verdict
+from tts_train.review.record.store import Store
+from tts_train.review.record.verdicts import Verdict
 for number in range(60):
     with Store(Path(sys.argv[1])) as store:
         store.add_verdict(Verdict("demo", number, sys.argv[2], ("good",), note=f"{sys.argv[2]} {number}"))

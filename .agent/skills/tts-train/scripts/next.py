@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tts_train.output import run_command, workspace_option
-from tts_train.review.next import propose
+from tts_train.review.decision.next import propose
 from tts_train.workspace import Workspace
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from tts_train.config import TrainConfig, load_train_config
 from tts_train.errors import TtsTrainError
 from tts_train.review.commandline import command_line, shown
-from tts_train.review.evidence import EpochEvidence, read_evidence
-from tts_train.review.store import Store, database
+from tts_train.review.decision.evidence import EpochEvidence, read_evidence
+from tts_train.review.record.store import Store, database
 from tts_train.review.table import duration, table
 from tts_train.training.run import RunFolder
 from tts_train.training.status import ALIVE, HEARTBEAT_SECONDS, now, read_status

@@ -12,11 +12,12 @@ from tts_train.dataset import load_card
 from tts_train.errors import ConfigError, DiskError, InputUnusable
 from tts_train.files import read_jsonl, write_json, write_text
 from tts_train.output import progress
-from tts_train.review.evidence import Contrast, EpochEvidence, Evidence, Measures, read_evidence
-from tts_train.review.next import propose
-from tts_train.review.store import verdicts_of
+from tts_train.review.decision.evidence import EpochEvidence, Evidence, read_evidence
+from tts_train.review.decision.measured import Contrast, Measures
+from tts_train.review.decision.next import propose
+from tts_train.review.record.store import verdicts_of
+from tts_train.review.record.verdicts import Verdict
 from tts_train.review.table import duration, table
-from tts_train.review.verdicts import Verdict
 from tts_train.workspace import NAME, Workspace
 
 BATCH_STATE = ".batch_state.json"
@@ -196,10 +197,28 @@ def _run_text(evidence: Evidence, verdicts: list[Verdict], proposal: dict[str, A
     lines += ["", "## Epochs", "", *_epochs_table(evidence), *_gates(evidence), "", "## Verdicts", ""]
     lines += [f"- {verdict.at}: {verdict.quoted()}" for verdict in verdicts] or ["Nobody has judged this run yet."]
     lines += ["", "## Next", "", f"**{proposal['move'] or 'not known yet'}**", ""]
-    lines += [f"- {reason}" for reason in proposal["why"]]
+    if proposal["move"]:
+        sure = proposal["confidence"]
+        lines += [f"{proposal['diagnosis']} {proposal['because']}", ""]
+        lines += [f"Confidence: {sure['level']} ({'; '.join(sure['because'])}).", ""]
+        lines += [f"- {quote['text']}" for quote in proposal["evidence"]]
+        lines += _conflicts(proposal["conflicts"])
+    else:
+        lines += [f"- {reason}" for reason in proposal["why"]]
     if proposal["command"]:
         lines += ["", "```bash", proposal["command"], "```"]
     return "\n".join(lines) + "\n"
+
+
+def _conflicts(conflicts: list[dict[str, Any]]) -> list[str]:
+    if not conflicts:
+        return []
+    rows = [
+        (item["epoch"], item["what"], f"{side['who']}: {side['said']}", item["decided"] if first else None)
+        for item in conflicts
+        for first, side in ((index == 0, side) for index, side in enumerate(item["said"]))
+    ]
+    return ["", "## Conflicts", "", *table(("epoch", "what", "who said what", "what decides"), rows)]
 
 
 def _settings_elsewhere(evidence: Evidence) -> list[str]:

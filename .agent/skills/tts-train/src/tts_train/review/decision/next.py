@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tts_train.backends import BACKENDS
 from tts_train.errors import InputUnusable, UsageError
-from tts_train.review.child import Child, plan_child, write_child
 from tts_train.review.commandline import YOUR_NAME, command_line, shown
-from tts_train.review.evidence import Evidence, read_evidence
-from tts_train.review.moves import Decision, decide, load_moves
-from tts_train.review.store import Store, database, verdicts_of
-from tts_train.review.verdicts import Verdict
+from tts_train.review.decision.child import Child, plan_child, write_child
+from tts_train.review.decision.conflicts import Conflict
+from tts_train.review.decision.ears import Ears, read_ears
+from tts_train.review.decision.evidence import Evidence, read_evidence
+from tts_train.review.decision.moves import Decision, decide, load_moves
+from tts_train.review.record.store import Store, database
 from tts_train.workspace import Workspace
 
 
 def propose(workspace: Workspace, run: str, *, write: bool = False) -> dict[str, Any]:
     """The next training move of a run.
 
-    Returns {run, move, also, epoch, why, basis, confirmed, config_diff, sum_lr, command, would_change_its_mind,
-    contradictions, rule, child, text}. With `write` the child's config is created and the move recorded; then
-    `command` trains it. Raises InputUnusable without published epochs, or when nothing was measured and nobody has
-    judged; UsageError when `write` is asked of a move that trains nothing.
+    Returns {run, move, also, epoch, diagnosis, because, evidence [{kind, epoch, text}], confidence {level, because},
+    conflicts [{kind, epoch, what, said, decided}], why, basis, confirmed, config_diff, sum_lr, command,
+    would_change_its_mind, contradictions, rule, child, text}; `why` is all of diagnosis' grounds as one list. With
+    `write` the child's config is created and the move recorded; then `command` trains it. Raises InputUnusable without
+    published epochs, or when nothing was measured and nobody has judged; UsageError when `write` is asked of a move
+    that trains nothing.
     """
     evidence = read_evidence(workspace, run)
-    published = {item.epoch for item in evidence.epochs}
-    verdicts = [verdict for verdict in verdicts_of(workspace, run) if verdict.epoch in published]
-    _require_something(workspace, evidence, verdicts)
-    decision = decide(evidence, verdicts)
+    ears = read_ears(workspace, evidence)
+    _require_something(workspace, evidence, ears)
+    decision = decide(evidence, ears)
     child = plan_child(workspace, evidence, decision, load_moves().thresholds)
     if write and child is None:
         hint = command_without_child(workspace, evidence, decision)
@@ -40,6 +43,11 @@ def propose(workspace: Workspace, run: str, *, write: bool = False) -> dict[str,
         "move": decision.move,
         "also": list(decision.also),
         "epoch": decision.epoch,
+        "diagnosis": decision.diagnosis,
+        "because": decision.because,
+        "evidence": [quote.as_json() for quote in decision.evidence],
+        "confidence": decision.confidence.as_json(),
+        "conflicts": [conflict.as_json() for conflict in decision.conflicts],
         "why": list(decision.why),
         "basis": decision.basis,
         "confirmed": decision.confirmed,
@@ -54,7 +62,7 @@ def propose(workspace: Workspace, run: str, *, write: bool = False) -> dict[str,
     if write and child is not None:
         with Store(database(workspace)) as store:
             store.add_move(proposal, run=run, child_run=child.config.run, config=workspace.relative(child.path))
-    return {**proposal, "text": proposal_text(proposal)}
+    return {**proposal, "text": proposal_text(proposal, decision.conflicts)}
 
 
 def command_without_child(workspace: Workspace, evidence: Evidence, decision: Decision) -> str:
@@ -70,17 +78,22 @@ def command_without_child(workspace: Workspace, evidence: Evidence, decision: De
         dataset = workspace.path(evidence.config.dataset).parent
         return command_line(workspace, "report", shown(dataset))
     if decision.confirmed and evidence.config.backend in BACKENDS and not decision.listen:
-        return command_line(workspace, "export", run, "voices", "--epoch", epoch)
+        return command_line(workspace, "ship", run, epoch)
     return command_line(workspace, "verdict", run, "--epoch", epoch, "--heard", "good", "--listener", YOUR_NAME)
 
 
-def proposal_text(proposal: dict[str, Any]) -> str:
+def proposal_text(proposal: dict[str, Any], conflicts: Sequence[Conflict] = ()) -> str:
     """A proposal for people."""
     named = " + ".join([proposal["move"], *proposal["also"]])
     unsure = proposal["move"] in ("ship", "rewind") and not proposal["confirmed"]
     told = ", not confirmed by a listener" if unsure else ""
     lines = [f"{proposal['run']}: {named} (epoch {proposal['epoch']}, from {proposal['basis']}{told})", ""]
-    lines += [f"  {reason}" for reason in proposal["why"]]
+    sure = proposal["confidence"]
+    lines += [f"Diagnosis: {proposal['diagnosis']}", f"Why this move: {proposal['because']}"]
+    lines += [f"Confidence: {sure['level']} ({'; '.join(sure['because'])})", "", "Evidence:"]
+    lines += [f"  - {quote['text']}" for quote in proposal["evidence"]]
+    if conflicts:
+        lines += ["", "Conflicts:", *(f"  - {conflict.told()}" for conflict in conflicts)]
     if proposal["config_diff"]:
         lines += ["", "Settings:"]
         lines += [f"  {name}: {old} → {new}" for name, (old, new) in proposal["config_diff"].items()]
@@ -111,10 +124,13 @@ def _described(workspace: Workspace, child: Child, *, written: bool) -> dict[str
     }
 
 
-def _require_something(workspace: Workspace, evidence: Evidence, verdicts: list[Verdict]) -> None:
-    if evidence.measured or any(verdict.epoch > 0 for verdict in verdicts):
+def _require_something(workspace: Workspace, evidence: Evidence, ears: Ears) -> None:
+    if evidence.measured or ears.said or ears.abx:
         return
+    left_out = [f"epochs {', '.join(map(str, evidence.stale))} were measured"] if evidence.stale else []
+    left_out += ears.stale
+    gone = f"; left out, as the weights are no more: {'; '.join(left_out)}" if left_out else ""
     raise InputUnusable(
-        f"run '{evidence.run}' was neither measured nor judged: loss alone does not say what to do next",
+        f"run '{evidence.run}' was neither measured nor judged: loss alone does not say what to do next{gone}",
         hint=f"{command_line(workspace, 'probe', evidence.run)}, or record what you heard: run.sh verdict --help",
     )

@@ -10,6 +10,7 @@ from typing import Any
 from tts_train.config import TrainConfig
 from tts_train.errors import ConfigError, Problem, UsageError
 from tts_train.probe.probe import load_probe
+from tts_train.review.commandline import YOUR_NAME
 from tts_train.workspace import Workspace
 
 CATEGORIES = ("no-difference", "mangled", "wrong-direction", "feature-missing", "overshot", "good")
@@ -32,6 +33,13 @@ class Verdict:
     confidence: int | None = None
     """1 (a guess) to 5 (certain)."""
     render_key: str | None = None
+    weights_sha256: str | None = None
+    """Of the epoch that was heard; a verdict on other weights than the epoch has now is stale. None is not known."""
+    session: str | None = None
+    """The blind or sighted session it was given in; None: on an epoch that the listener chose."""
+    blind: bool = False
+    region: str = ""
+    """Where the listener grew up, as they last said; "" is unknown. Read, not written, with a verdict."""
     at: str = ""
     id: int | None = None
 
@@ -56,15 +64,40 @@ def checked(verdict: Verdict) -> Verdict:
     problems += _unknown("category", verdict.heard, CATEGORIES)
     problems += _unknown("mark", verdict.markers.values(), MARKS)
     problems += _unknown("word fault", verdict.words.values(), WORD_FAULTS)
-    listener = " ".join(verdict.listener.split())
-    if not listener or len(listener) > 64 or not listener.isprintable():
-        problems.append("the listener needs a name of 1 to 64 characters")
+    listener, unnamed = _listener(verdict.listener)
+    problems += unnamed
     if verdict.confidence is not None and not 1 <= verdict.confidence <= 5:
         problems.append(f"confidence is 1 (a guess) to 5 (certain), not {verdict.confidence}")
     if problems:
         raise _refused(problems)
     heard = tuple(category for category in CATEGORIES if category in verdict.heard)
     return Verdict(**{**vars(verdict), "heard": heard, "listener": listener, "note": verdict.note.strip()})
+
+
+def checked_listener(name: str) -> str:
+    """A listener's name, normalised. Raises UsageError when it is none, or stands for one."""
+    if name == YOUR_NAME:
+        raise UsageError(f"{YOUR_NAME} stands for the listener's name", hint="ears are one person's: name them")
+    listener, problems = _listener(name)
+    if problems:
+        raise _refused(problems)
+    return listener
+
+
+def checked_region(region: str | None) -> str | None:
+    """Where a listener grew up, normalised; None is not said. Raises UsageError."""
+    if region is None:
+        return None
+    where = " ".join(region.split())
+    if len(where) > 64 or not where.isprintable():
+        raise _refused(["a region is at most 64 characters, like 'Bolton, Lancashire'"])
+    return where
+
+
+def _listener(name: str) -> tuple[str, list[str]]:
+    listener = " ".join(name.split())
+    usable = listener and len(listener) <= 64 and listener.isprintable()
+    return listener, [] if usable else ["the listener needs a name of 1 to 64 characters"]
 
 
 def parse_marks(given: Iterable[str], option: str, allowed: Sequence[str]) -> dict[str, str]:

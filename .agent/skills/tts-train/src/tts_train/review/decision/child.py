@@ -16,9 +16,9 @@ from tts_train.config import TrainConfig
 from tts_train.errors import ConfigError
 from tts_train.files import TEMPORARY, sync_folder, write_synced
 from tts_train.review.commandline import command_line, shown
-from tts_train.review.evidence import Evidence
-from tts_train.review.facts import Thresholds
-from tts_train.review.moves import Decision
+from tts_train.review.decision.evidence import Evidence
+from tts_train.review.decision.facts import Thresholds
+from tts_train.review.decision.moves import Decision
 from tts_train.workspace import Workspace
 
 _LONGEST_NAME = 64
@@ -104,7 +104,7 @@ def _changes(evidence: Evidence, decision: Decision, limits: Thresholds) -> dict
         wanted = math.ceil(limits.aim_steps / max(1.0, evidence.steps_per_epoch or 0.0))
         changes["epochs"] = max(wanted, config.epochs + 1)
     if decision.move in ("lower-lr-continue", "rewind"):
-        changes["lr"] = _lowered(evidence, limits)
+        changes |= _lowered(evidence, limits)
     return changes
 
 
@@ -121,11 +121,12 @@ def _raised(evidence: Evidence, limits: Thresholds) -> dict[str, Any]:
     return {**changes, "lr": _rounded(min(config.lr * limits.raise_factor, 0.5))}
 
 
-def _lowered(evidence: Evidence, limits: Thresholds) -> float:
-    lr, recipe = evidence.config.lr, evidence.recipe
-    if recipe and lr >= limits.far_above * recipe.lr:
-        return recipe.lr
-    return _rounded(lr / limits.lower_factor)
+def _lowered(evidence: Evidence, limits: Thresholds) -> dict[str, Any]:
+    """Down to the recipe's rate, or by a factor; a warm-up made for the old rate would hold the new one back."""
+    config, recipe = evidence.config, evidence.recipe
+    if recipe is None or config.lr < limits.far_above * recipe.lr:
+        return {"lr": _rounded(config.lr / limits.lower_factor)}
+    return {"lr": recipe.lr, "schedule.warmup_steps": min(config.schedule.warmup_steps, recipe.warmup_steps)}
 
 
 def _parent(evidence: Evidence, decision: Decision) -> dict[str, Any]:

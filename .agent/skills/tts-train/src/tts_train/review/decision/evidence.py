@@ -6,57 +6,21 @@ from the schedule itself.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tts_train.backends import Recipe, backend
 from tts_train.config import Schedule, TrainConfig
 from tts_train.errors import ConfigError, InputUnusable
 from tts_train.files import read_json
-from tts_train.training.run import RunFolder
+from tts_train.probe.render import MEASURES, is_stale, render_folder, weights_sha256
+from tts_train.review.decision.measured import Measures, measures_from, number
+from tts_train.training.run import Epoch, RunFolder
 from tts_train.training.schedule import sum_lr
 from tts_train.training.status import read_status
 from tts_train.workspace import Workspace
 
 _GENERATIONS = 50
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """Distance between two lexical sets with its interval; `verdict` is "shown" or "not shown" where it is judged."""
-
-    distance: float
-    low: float | None = None
-    high: float | None = None
-    verdict: str = ""
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One automatic limit and how the epoch stands to it."""
-
-    passed: bool
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class Measures:
-    """measures.json of one epoch's renders. Rates are fractions, None is "not measured"."""
-
-    wer: float | None = None
-    target_wer: float | None = None
-    speaker_similarity: float | None = None
-    mel_distance: float | None = None
-    pace: float | None = None
-    contrasts: Mapping[str, Contrast] = field(default_factory=dict)
-    gates: Mapping[str, Gate] = field(default_factory=dict)
-
-    @property
-    def failed_gates(self) -> frozenset[str]:
-        return frozenset(name for name, gate in self.gates.items() if not gate.passed)
 
 
 @dataclass(frozen=True)
@@ -69,6 +33,8 @@ class EpochEvidence:
     drift: float | None = 0.0
     loss: float | None = None
     measures: Measures | None = None
+    stale: bool = False
+    """What was measured is of renders that other weights spoke: it is left out."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +96,11 @@ class Evidence:
         return self.last.step / self.last.epoch if self.last.epoch else 0.0
 
     @property
+    def stale(self) -> tuple[int, ...]:
+        """Epochs whose measures were left out: other weights spoke them."""
+        return tuple(item.epoch for item in self.epochs if item.stale)
+
+    @property
     def measured(self) -> bool:
         """Whether any trained epoch has measures."""
         return any(item.measures for item in self.epochs[1:])
@@ -169,19 +140,7 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
         hint = f"run.sh status {run} says how far it is"
         raise InputUnusable(f"run '{run}' has published no epoch yet (it is {state})", hint=hint)
     key = newest_render_key(folder.path)
-    renders = folder.path / "renders" / key if key else None
-    epochs = [EpochEvidence(0, measures=_measures(renders, 0))]
-    epochs += [
-        EpochEvidence(
-            epoch=item.number,
-            step=None if item.info["step"] is None else int(item.info["step"]),
-            sum_lr=_number(item.info["sum_lr"]),
-            drift=_number(item.info["drift"]),
-            loss=_number(item.info.get("loss", {}).get("loss")),
-            measures=_measures(renders, item.number),
-        )
-        for item in published
-    ]
+    epochs = [_epoch(folder, key, item) for item in (folder.epoch(0), *published)]
     steps, inherited = _inherited(workspace, config)
     recipe = _recipe(config.backend)
     return Evidence(
@@ -206,45 +165,20 @@ def newest_render_key(run: Path) -> str | None:
     return newest.name if newest else None
 
 
-def measures_from(data: Mapping[str, Any]) -> Measures:
-    """The fields `next` and `report` rely on, out of measures.json; what is missing or not finite is None.
-
-    Read: wer, target_wer, speaker_similarity, mel_distance, pace; gates as a list [{name, passed, detail}] or a mapping
-    {name: {passed, detail}}; contrasts {name: {distance, low, high, verdict}}.
-    """
-    contrasts = data.get("contrasts") or {}
-    return Measures(
-        wer=_number(data.get("wer")),
-        target_wer=_number(data.get("target_wer")),
-        speaker_similarity=_number(data.get("speaker_similarity")),
-        mel_distance=_number(data.get("mel_distance")),
-        pace=_number(data.get("pace")),
-        contrasts={name: found for name, item in contrasts.items() if (found := _contrast(item))},
-        gates=_gates(data.get("gates") or {}),
+def _epoch(run: RunFolder, key: str | None, epoch: Epoch) -> EpochEvidence:
+    renders = render_folder(run, key, epoch.number) if key else None
+    path = renders / MEASURES if renders else None
+    there = path is not None and path.is_file()
+    stale = there and renders is not None and is_stale(renders, weights_sha256(run, epoch))
+    return EpochEvidence(
+        epoch=epoch.number,
+        step=None if epoch.info["step"] is None else int(epoch.info["step"]),
+        sum_lr=number(epoch.info["sum_lr"]),
+        drift=number(epoch.info["drift"]),
+        loss=number(epoch.info.get("loss", {}).get("loss")),
+        measures=measures_from(read_json(path)) if there and path and not stale else None,
+        stale=stale,
     )
-
-
-def _contrast(item: Any) -> Contrast | None:
-    fields = item if isinstance(item, Mapping) else {"distance": item}
-    distance = _number(fields.get("distance"))
-    if distance is None:
-        return None
-    return Contrast(distance, _number(fields.get("low")), _number(fields.get("high")), str(fields.get("verdict") or ""))
-
-
-def _gates(given: Any) -> dict[str, Gate]:
-    named = given.items() if isinstance(given, Mapping) else ((item["name"], item) for item in given)
-    return {
-        str(name): Gate(bool(item["passed"]), str(item.get("detail") or ""))
-        if isinstance(item, Mapping)
-        else Gate(bool(item))
-        for name, item in named
-    }
-
-
-def _measures(renders: Path | None, epoch: int) -> Measures | None:
-    path = renders / f"epoch-{epoch:03d}" / "measures.json" if renders else None
-    return measures_from(read_json(path)) if path and path.is_file() else None
 
 
 def _inherited(workspace: Workspace, config: TrainConfig) -> tuple[int, float]:
@@ -275,9 +209,3 @@ def _recipe(name: str) -> Recipe | None:
 def _touched(folder: Path) -> float:
     times = (path.stat().st_mtime for path in (folder, *folder.glob("epoch-*"), *folder.glob("epoch-*/*.json")))
     return max(times, default=0.0)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tts_train.config import Settings
-from tts_train.review.evidence import EpochEvidence, Evidence, Measures
-from tts_train.review.verdicts import HARM, Verdict
+from tts_train.review.decision.ears import DIFFERENCE, NO_DIFFERENCE, Ears
+from tts_train.review.decision.evidence import EpochEvidence, Evidence
+from tts_train.review.decision.measured import Measures
+from tts_train.review.record.verdicts import HARM
 
 Earlier = Literal["usable", "incomplete", "none"]
 Basis = Literal["verdicts", "evidence"]
@@ -58,25 +59,36 @@ class Facts:
     few_steps: bool | None = None
 
 
-def facts_of(evidence: Evidence, last_words: Sequence[Verdict], limits: Thresholds) -> Facts:
-    """Everything the rules ask about a run."""
-    judged = max((verdict.epoch for verdict in last_words), default=evidence.last.epoch)
-    if last_words:
-        signs = frozenset(sign for verdict in last_words if verdict.epoch == judged for sign in verdict.heard)
-    else:
-        signs = inferred_signs(evidence, limits)
-    back, earlier = _earlier(evidence, last_words, judged, limits)
+def facts_of(evidence: Evidence, ears: Ears, limits: Thresholds) -> Facts:
+    """Everything the rules ask about a run.
+
+    What was said of the last judged epoch makes the signs. Blind ABX trials count as judging when they hear no
+    difference; a difference alone says nothing of its worth, so the measures are asked what it is.
+    """
+    judged = max(ears.said, default=evidence.last.epoch)
+    signs, basis = _signs(evidence, ears, judged, limits)
+    back, earlier = _earlier(evidence, ears, judged, signs, limits)
     return Facts(
-        basis="verdicts" if last_words else "evidence",
+        basis=basis,
         signs=signs,
         judged=judged,
         back=back,
         earlier=earlier,
         later=_later(evidence, judged, limits),
-        judged_good=bool(clean_good(last_words)) or "good" in signs,
+        judged_good=bool(ears.good) or "good" in signs,
         trained_here=evidence.trained_here,
         **_training(evidence, judged, limits),
     )
+
+
+def _signs(evidence: Evidence, ears: Ears, judged: int, limits: Thresholds) -> tuple[frozenset[str], Basis]:
+    if ears.said:
+        return ears.said[judged], "verdicts"
+    inferred = inferred_signs(evidence, limits)
+    trials = ears.abx.get(judged)
+    if NO_DIFFERENCE in inferred and trials and trials.heard == DIFFERENCE:
+        return frozenset({"faint"}), "verdicts"
+    return inferred, "evidence"
 
 
 def _later(evidence: Evidence, judged: int, limits: Thresholds) -> bool:
@@ -108,6 +120,8 @@ def inferred_signs(evidence: Evidence, limits: Thresholds) -> frozenset[str]:
         return frozenset()
     if passes(evidence, evidence.last, limits) is False:
         return frozenset({"mangled"})
+    if drifted(evidence, evidence.last):
+        return frozenset({"overshot"})
     closer = difference(here.speaker_similarity, base.speaker_similarity)
     nearer = share(here.mel_distance, base.mel_distance)
     if closer is None and nearer is None:
@@ -144,32 +158,36 @@ def words_hold(measures: Measures, limits: Thresholds) -> bool | None:
     return measures.wer <= measures.target_wer + limits.wer_above_target + 1e-9
 
 
-def _earlier(evidence: Evidence, last_words: Sequence[Verdict], judged: int, limits: Thresholds) -> tuple[int, Earlier]:
-    """The epoch before `judged` to go back to: judged good, else unharmed and passing the gates."""
-    heard: dict[int, set[str]] = {}
-    for verdict in last_words:
-        heard.setdefault(verdict.epoch, set()).update(verdict.heard)
+def _earlier(
+    evidence: Evidence, ears: Ears, judged: int, signs: frozenset[str], limits: Thresholds
+) -> tuple[int, Earlier]:
+    """The epoch before `judged` to go back to: judged good, else unharmed and passing the gates.
+
+    Before a drift past the target means: not measured to be past it either, unless somebody heard that epoch as good.
+    """
     before = [item for item in evidence.epochs if 0 < item.epoch < judged]
-    good = [item.epoch for item in before if heard.get(item.epoch) == {"good"}]
+    good = [item.epoch for item in before if ears.said.get(item.epoch, frozenset()) == {"good"}]
     if good:
         return good[-1], "usable"
-    unharmed = [item for item in before if not heard.get(item.epoch, set()) & HARM]
-    unheard = [item for item in unharmed if item.epoch not in heard]
+    unharmed = [item for item in before if not ears.said.get(item.epoch, frozenset()) & HARM]
+    if "overshot" in signs:
+        unharmed = [item for item in unharmed if not drifted(evidence, item)]
+    unheard = [item for item in unharmed if item.epoch not in ears.said]
     passing = [item for item in unheard if passes(evidence, item, limits)]
     if not evidence.measured:
         # Nothing is measured, so no gate can choose: the epoch just before the fault is the one to hear next.
         passing = unheard[-1:]
-    lacking = [item.epoch for item in unharmed if item.epoch in heard]
+    lacking = [item.epoch for item in unharmed if item.epoch in ears.said]
     if passing and (not lacking or passing[-1].epoch > lacking[-1]):
-        chosen = passing[-1] if last_words else max(passing, key=lambda item: (similarity(item), item.epoch))
+        chosen = passing[-1] if ears.said else max(passing, key=lambda item: (similarity(item), item.epoch))
         return chosen.epoch, "usable"
     return (lacking[-1], "incomplete") if lacking else (0, "none")
 
 
-def clean_good(last_words: Sequence[Verdict]) -> list[Verdict]:
-    """Verdicts on epochs that everybody who judged them found good, and nothing else."""
-    spoiled = {verdict.epoch for verdict in last_words if verdict.heard != ("good",)}
-    return [verdict for verdict in last_words if verdict.epoch not in spoiled]
+def drifted(evidence: Evidence, item: EpochEvidence) -> frozenset[str]:
+    """Contrasts of an epoch that are measured past the target, where the base is not."""
+    at_base = evidence.base.overshot if evidence.base else frozenset()
+    return item.measures.overshot - at_base if item.measures else frozenset()
 
 
 def _improving(evidence: Evidence, limits: Thresholds) -> bool:

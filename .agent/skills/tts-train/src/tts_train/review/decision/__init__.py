@@ -1,0 +1,1 @@
+"""From verdicts and evidence to the next training move."""

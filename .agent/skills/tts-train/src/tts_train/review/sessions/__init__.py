@@ -1,0 +1,1 @@
+"""Blind listening sessions: planned, played, answered, closed."""

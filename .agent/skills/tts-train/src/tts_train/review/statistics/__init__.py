@@ -1,0 +1,1 @@
+"""What counted answers can and cannot decide."""
