@@ -25,6 +25,18 @@ def test_two_words_that_are_in_the_reference_stay_two() -> None:
     assert word_errors("the boat house", "the boats house").errors == 1
 
 
+def test_words_said_again_are_named_wherever_they_stand() -> None:
+    stutter = word_errors("put the kettle on", "put the put the kettle on on")
+    assert stutter.repeated == ("put", "the", "on")
+    assert stutter.inserted == ("put", "the", "on")
+    loop = word_errors("a red hen slept in the shed", "a red hen a red hen a red")
+    assert loop.repeated[:3] == ("a", "red", "hen"), "a loop in the place of the text is heard as mangled words"
+    assert word_errors("he had had that that day", "he had had that that day").repeated == ()
+    assert word_errors("the old, old dog", "the old old old dog").repeated == ("old",)
+    assert total([stutter, loop]).repeated == stutter.repeated + loop.repeated
+    assert stutter.as_dict()["repeated"] == ["put", "the", "on"]
+
+
 def test_empty_texts() -> None:
     assert word_errors("", "").wer == 0
     assert word_errors("two words", "").dropped == ("two", "words")

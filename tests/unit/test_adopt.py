@@ -19,13 +19,14 @@ from tts_train.backends.qwen3 import tensor_files
 from tts_train.errors import ConfigError, InputUnusable, UsageError
 from tts_train.files import sha256_file, write_json
 from tts_train.probe.keys import render_key
-from tts_train.review.evidence import read_evidence
-from tts_train.review.moves import decide
-from tts_train.review.next import propose
+from tts_train.review.decision.ears import Ears
+from tts_train.review.decision.evidence import read_evidence
+from tts_train.review.decision.moves import decide
+from tts_train.review.decision.next import propose
 from tts_train.review.overview import list_runs, run_status
+from tts_train.review.record.store import Store, database
+from tts_train.review.record.verdicts import Verdict
 from tts_train.review.report import run_report
-from tts_train.review.store import Store, database
-from tts_train.review.verdicts import Verdict
 from tts_train.training.run import RunFolder
 from tts_train.work.adopt import adopt
 from tts_train.workspace import Workspace
@@ -391,12 +392,12 @@ def test_next_on_measures_alone(workspace, output, base):
 
     assert evidence.sum_lr(2) is None
     assert evidence.steps_per_epoch is None
-    decision = decide(evidence, [])
+    decision = decide(evidence, Ears())
     assert decision.rule == "no difference, and trained elsewhere"
     assert any("drifted by" in reason and "steps." not in reason for reason in decision.why)
 
     measure(run, wer=0.4)
-    assert decide(read_evidence(workspace, run.name), []).rule == (
+    assert decide(read_evidence(workspace, run.name), Ears()).rule == (
         "harmed from the first epoch on, and trained elsewhere"
     )
 

@@ -67,7 +67,7 @@ def test_a_key_given_twice_is_refused(workspace: Workspace) -> None:
     assert "given twice" in problems_of(GOOD + "lr: 1.0e-4\n", workspace)[6]
 
 
-@pytest.mark.parametrize("name", ["../evil", "Ann", "a b", "a" * 65, "-x"])
+@pytest.mark.parametrize("name", ["../evil", "Ann", "a b", "a" * 65, "-x", "voices", "sessions"])
 def test_names_that_are_not_safe_folders_are_refused(workspace: Workspace, name: str) -> None:
     assert problems_of(GOOD + f"run: {name!r}\n", workspace)
 

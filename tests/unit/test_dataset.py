@@ -71,8 +71,8 @@ def test_writing_sorts_so_that_order_of_work_does_not_show(folder: Path) -> None
     assert [clip.id for clip in load_manifest(folder / "1.jsonl")] == ["a", "b", "c"]
 
 
-def test_a_dataset_without_consent_is_refused(folder: Path) -> None:
-    (folder / "dataset.yaml").write_text("source: x\nlicence: MIT\nspeaker: s\nlanguage: en\nconsent_basis: none\n")
+def test_a_card_that_says_nothing_of_consent_is_refused(folder: Path) -> None:
+    (folder / "dataset.yaml").write_text("source: x\nlicence: MIT\nspeaker: s\nlanguage: en\nconsent_basis: maybe\n")
 
     with pytest.raises(ConfigError) as caught:
         load_card(folder)

@@ -172,8 +172,8 @@ def test_decision_table_names_every_command() -> None:
 
 
 def test_moves_and_verdicts_are_explained() -> None:
-    from tts_train.review.moves import load_moves
-    from tts_train.review.verdicts import CATEGORIES, MARKS, WORD_FAULTS
+    from tts_train.review.decision.moves import load_moves
+    from tts_train.review.record.verdicts import CATEGORIES, MARKS, WORD_FAULTS
 
     card = (SKILL / "SKILL.md").read_text(encoding="utf-8")
     page = (SKILL / "references/listening-loop.md").read_text(encoding="utf-8")

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from finished_run import CONSTANT, make_run
+from playable_run import make_playable
 from tts_train.errors import Busy, InputUnusable, UsageError
 from tts_train.files import locked
 from tts_train.probe.work import _choices
-from tts_train.review.store import Store, database
-from tts_train.review.verdicts import Verdict
+from tts_train.review.record.store import Store, database
+from tts_train.review.record.verdicts import Verdict
+from tts_train.review.sessions.sessions import new_session
 from tts_train.training.run import RunFolder
 from tts_train.work.prune import prune
 from tts_train.work.speak import chosen_epoch
@@ -61,6 +63,16 @@ def test_with_delete_weights_go_and_the_record_stays(run: RunFolder, tmp_path: P
     assert chosen_epoch(run, None).number == 6
     assert _choices(Workspace(tmp_path), run, "probe.yaml", None, None)[2] == [0, 2, 4, 6]
     assert prune(Workspace(tmp_path), "a", keep="last:1")["prune"] == []
+
+
+def test_epochs_that_listeners_were_played_are_held(tmp_path: Path) -> None:
+    make_playable(Workspace(tmp_path), "a")
+    new_session(Workspace(tmp_path), "a", kind="abx", listener="ann", epochs=[3], trials=8, seed=1)
+
+    told = prune(Workspace(tmp_path), "a", keep="last:1")
+
+    assert told["prune"] == [1, 2, 4, 5]
+    assert [row["why"][:17] for row in told["keep"]] == ["played in session", "--keep last:1; th"]
 
 
 def test_a_prune_that_was_killed_is_finished_by_the_next(run: RunFolder, tmp_path: Path, monkeypatch) -> None:

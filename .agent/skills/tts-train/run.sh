@@ -15,8 +15,12 @@ config             core     write or check a training config
 train-local        core     fine-tune a voice; one checkpoint per epoch; resumes
 train-qwen3        core     fine-tune Qwen3-TTS on codes; train-local with a qwen3 config does the same
 probe              core     render the same sentences with each epoch, then measure and gate
-verdict            core     record what a listener heard
+session            core     plan a blind listening session, see it, close it
+verdict            core     record what a listener heard, or the answer to a blind trial
+compare            core     which epoch listeners prefer, with intervals, or that it is undecided
 next               core     the next training move, with its reasons and its command
+lineage            core     the tree of runs, moves and verdicts
+ship               core     a judged epoch as a voice package with all it needs to speak
 runs               core     list training runs, or adopt checkpoints from elsewhere
 status             core     is it alive, how far, how long still
 report             core     epochs of a run side by side

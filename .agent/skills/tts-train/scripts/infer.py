@@ -1,4 +1,4 @@
-"""infer: speak a text with an epoch of a run."""
+"""infer: speak a text with an epoch of a run, or with a shipped voice."""
 
 from __future__ import annotations
 
@@ -22,31 +22,26 @@ from tts_train.workspace import Workspace
     type=click.IntRange(min=0),
     help="Published epoch; 0 is the untouched base [default: the last].",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Sampling seed.")
-@click.option("--setting", default="{}", help="Backend knobs as JSON, as a probe's render.json records them.")
+@click.option("--seed", type=click.IntRange(min=0), help="Sampling seed [default: 0; a voice's: the first judged].")
+@click.option("--setting", default="{}", help="Backend knobs as JSON, as a probe's key.json records them.")
+@click.option("--cpu", is_flag=True, help="Speak on the CPU what was trained on a GPU; it rounds otherwise.")
 @workspace_option
 def main(
-    target: str,
-    out: Path,
-    text: str | None,
-    text_file: Path | None,
-    epoch: int | None,
-    seed: int,
-    setting: str,
-    workspace: str | None,
+    target: str, out: Path, text: str | None, text_file: Path | None, workspace: str | None, **how: Any
 ) -> dict[str, Any]:
-    """Speak with TARGET (a run, or the config that trained it) into OUT (.wav or .flac).
+    """Speak with TARGET (a run, the config that trained it, or a shipped voice) into OUT (.wav or .flac).
+
+    Every file of a shipped voice is checked before it speaks, with the knobs and the seed that were judged.
 
     \b
     Example: run.sh infer demo-constant hello.wav --text "Put the kettle on." --epoch 4
-    Exit codes: 0 done · 2 usage · 65 no such run · 69 package missing · 74 disk · 78 bad config
+             run.sh infer demo-constant-epoch-004 hello.wav --text "Put the kettle on."
+    Exit codes: 0 done · 2 usage · 65 no such run, damaged voice · 69 package missing · 74 disk · 78 bad config
     """
     if (text is None) == (text_file is None):
         raise click.UsageError("give either --text or --text-file")
     words = text if text_file is None else text_file.read_text(encoding="utf-8")
-    return speak.infer(
-        Workspace.find(workspace), target, out, text=words or "", epoch=epoch, seed=seed, setting=setting
-    )
+    return speak.infer(Workspace.find(workspace), target, out, text=words or "", **how)
 
 
 if __name__ == "__main__":

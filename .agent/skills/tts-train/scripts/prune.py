@@ -19,8 +19,8 @@ from tts_train.workspace import Workspace
 def main(run: str, keep: str, delete: bool, workspace: str | None) -> dict[str, Any]:
     """Say which epochs of RUN could go and what that gives back; with --delete, delete their weights.
 
-    Judged epochs, the last one, and epochs that other runs start from stay whatever --keep says. Renders, measures
-    and epoch.json of a pruned epoch stay too: it can be looked at and compared, and speaks no more.
+    Judged and shipped epochs, the last one, and epochs that other runs start from stay whatever --keep says. Renders,
+    measures and epoch.json of a pruned epoch stay too: it can be looked at and compared, and speaks no more.
 
     \b
     Example: run.sh prune demo-constant --keep last:2 --human

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tts_train.errors import ConfigError, Problem
-from tts_train.workspace import NAME, Workspace
+from tts_train.workspace import BESIDE_RUNS, NAME, Workspace
 from tts_train.yaml_config import load_yaml, validate
 
 Name = Annotated[str, Field(pattern=NAME.pattern)]
+
+
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 
@@ -125,11 +127,17 @@ FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
 """Defaults that differ between families; settings named like a family are that family's own."""
 
 
+def _not_beside_runs(name: str) -> str:
+    if name in BESIDE_RUNS:
+        raise ValueError(f"no run may be called '{name}': that folder holds other things")
+    return name
+
+
 class TrainConfig(Settings):
     """A whole training run. Paths are relative to the workspace."""
 
     voice: Name
-    run: Name
+    run: Annotated[Name, AfterValidator(_not_beside_runs)]
     backend: Literal["piper", "qwen3", "xtts"]
     dataset: str
     base: str

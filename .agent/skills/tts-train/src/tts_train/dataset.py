@@ -16,7 +16,9 @@ from tts_train.errors import ConfigError, InputUnusable, Problem
 from tts_train.files import read_jsonl, sha256_file, write_jsonl
 from tts_train.yaml_config import load_yaml, validate
 
-CONSENT = Literal["own voice", "written consent", "public domain", "synthetic voice", "licensed"]
+CONSENT = Literal["own voice", "written consent", "public domain", "synthetic voice", "licensed", "none"]
+NO_CONSENT = "none"
+"""A legal answer, and an honest one: such a voice can be trained and listened to, but is not shipped."""
 _REQUIRED = ("id", "audio_file", "text", "speaker", "language", "audio_seconds")
 _KNOWN = {item.name for item in fields(Clip)}
 

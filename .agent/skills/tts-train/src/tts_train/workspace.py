@@ -10,6 +10,8 @@ from pathlib import Path
 from tts_train.errors import ConfigError, InputUnusable, Unavailable
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
+BESIDE_RUNS = ("sessions", "voices")
+"""Folders beside the runs: no run may be called so."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Workspace:
     def runs(self) -> Path:
         return self.root / "artifacts" / "tts"
 
+    @property
+    def voices(self) -> Path:
+        """Where `ship` puts voices."""
+        return self.runs / "voices"
+
     def path(self, given: str | Path) -> Path:
         """A path from a config: relative to the workspace unless absolute."""
         return (self.root / given).resolve()
@@ -65,6 +72,8 @@ class Workspace:
 
 def check_name(name: str, what: str) -> str:
     """A voice or run name that is safe as a folder name. Raises ConfigError."""
+    if what == "run" and name in BESIDE_RUNS:
+        raise ConfigError(f"no run may be called '{name}'", hint="that folder holds other things; choose another name")
     if NAME.match(name):
         return name
     raise ConfigError(

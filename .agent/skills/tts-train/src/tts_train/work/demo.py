@@ -22,7 +22,7 @@ from tts_train.errors import Unavailable, UsageError
 from tts_train.files import read_json, write_json, write_text
 from tts_train.output import progress
 from tts_train.probe.work import probe_run
-from tts_train.review.next import propose
+from tts_train.review.decision.next import propose
 from tts_train.work import environments
 from tts_train.workspace import Workspace, repository_root
 
@@ -47,7 +47,11 @@ RUNS = {
             "a horizon meant in epochs is read in steps: the rate is 0 from step 6 on",
             {"schedule": {"shape": "linear", "warmup_steps": 10, "horizon_steps": EPOCHS}},
         ),
-        DemoRun("hot", "a far too high learning rate", {"lr": 1e-3}),
+        DemoRun(
+            "hot",
+            "a rate that climbs to far too much: epoch 1 is fit, from epoch 2 on words break",
+            {"lr": 1e-3, "schedule": {"warmup_steps": 66}},
+        ),
         DemoRun("timid", "a learning rate five times too low, without decay", {"lr": 8e-6}),
     )
 }

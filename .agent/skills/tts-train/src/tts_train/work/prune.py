@@ -11,9 +11,11 @@ from typing import Any
 
 from tts_train.errors import InputUnusable, UsageError
 from tts_train.files import locked, read_json, write_json
-from tts_train.review.store import verdicts_of
+from tts_train.review.record.store import verdicts_of
+from tts_train.review.record.trials import sessions_on
 from tts_train.training.run import Epoch, RunFolder
 from tts_train.training.status import now
+from tts_train.work.voice_package import shipped
 from tts_train.workspace import Workspace
 
 KEPT_FILES = ("epoch.json", "voice.json", "config.json")
@@ -22,9 +24,9 @@ KEPT_FILES = ("epoch.json", "voice.json", "config.json")
 def prune(workspace: Workspace, run: str, *, keep: str, delete: bool = False) -> dict[str, Any]:
     """Remove the weights of epochs that `keep` does not name and nothing holds on to; without `delete` only say which.
 
-    `keep`: epoch numbers and `last:N`, separated by commas. Held on to whatever it says: judged epochs, the last one
-    (infer and export take it), and those that other runs start from. Returns {run, keep [{epoch, why}], prune, bytes,
-    deleted, text}. Raises UsageError, and Busy while the run is training or being probed.
+    `keep`: epoch numbers and `last:N`, separated by commas. Held on to whatever it says: judged, played and shipped epochs,
+    the last one (infer and export take it), and those that other runs start from. Returns {run, keep [{epoch, why}],
+    prune, bytes, deleted, text}. Raises UsageError, and Busy while the run is training or being probed.
     """
     folder = RunFolder(workspace.run(run))
     with locked(folder.path / ".lock"):
@@ -72,6 +74,10 @@ def _reasons(workspace: Workspace, run: str, epochs: list[Epoch], wanted: dict[i
     reasons: dict[int, list[str]] = {epoch.number: [] for epoch in epochs}
     held = list(wanted.items())
     held += [(verdict.epoch, f"judged by {verdict.listener}") for verdict in verdicts_of(workspace, run)]
+    held += [
+        (epoch, f"played in session {name}") for epoch, names in sessions_on(workspace, run).items() for name in names
+    ]
+    held += [(number, f"shipped as {name}") for number, name in shipped(workspace, run).items()]
     held += [(number, f"run '{child}' starts from it") for child, number in _children(workspace, run)]
     held += [(epoch.number, "the last one") for epoch in epochs if not epoch.pruned][-1:]
     for number, why in held:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tts_train.backends import backend
 from tts_train.config import TrainConfig, load_train_config
-from tts_train.dataset import load_card
+from tts_train.dataset import NO_CONSENT, load_card
 from tts_train.errors import InputUnusable, Stopped, TtsTrainError
 from tts_train.files import locked
 from tts_train.output import progress
@@ -27,11 +27,14 @@ def plan(chosen: TrainConfig | Path, workspace: Workspace) -> dict[str, Any]:
     """
     refuse_foreign_launcher()
     config = load_train_config(chosen, workspace) if isinstance(chosen, Path) else chosen
-    load_card(workspace.path(config.dataset).parent)
+    card = load_card(workspace.path(config.dataset).parent)
     family = backend(config.backend)
     examined = family.examine(config, workspace)
     if config.parent:
         _parent_weights(config, workspace)
+    warnings = list(examined.warnings)
+    if card.consent_basis == NO_CONSENT:
+        warnings.append("the card's consent_basis is none: this voice can be trained and heard, but `ship` refuses it")
     run = RunFolder(workspace.runs / config.run)
     batches = -(-(examined.clips - config.validation_clips) // config.batch_size)
     steps = -(-batches // config.accumulation)
@@ -48,7 +51,7 @@ def plan(chosen: TrainConfig | Path, workspace: Workspace) -> dict[str, Any]:
         "steps": steps * config.epochs,
         "epochs_published": done,
         "estimate": estimate,
-        "warnings": list(examined.warnings),
+        "warnings": warnings,
         **examined.facts,
         "done": done >= config.epochs and read_status(run.path)["state"] == "done",
         "text": "\n".join(
@@ -56,7 +59,7 @@ def plan(chosen: TrainConfig | Path, workspace: Workspace) -> dict[str, Any]:
                 f"{config.run}: {examined.clips} clips, {examined.audio_seconds / 60:.1f} min of speech",
                 f"{steps} optimizer steps an epoch, {config.epochs} epochs, {done} published",
                 *(f"{name}: {value}" for name, value in estimate.items() if not isinstance(value, dict | list)),
-                *(f"warning: {warning}" for warning in examined.warnings),
+                *(f"warning: {warning}" for warning in warnings),
             ]
         ),
     }

@@ -17,6 +17,7 @@ from tts_train.dataset import load_manifest
 from tts_train.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tts_train.backends.licences import PackedBase
     from tts_train.backends.piper.speaker import PiperSpeaker
     from tts_train.backends.piper.task import PiperTask
     from tts_train.config import TrainConfig
@@ -66,3 +67,10 @@ def export_voice(base: str, epoch_folder: Path, out: Path, name: str, _voice: Ma
     from tts_train.backends.piper import export
 
     return export.export_epoch(base, epoch_folder, out, name).as_json()
+
+
+def package_base(base: str) -> PackedBase:
+    """The ONNX voice with the JSON beside it: its architecture and its phonemes; see `export.package_base`."""
+    from tts_train.backends.piper import export
+
+    return export.package_base(base)

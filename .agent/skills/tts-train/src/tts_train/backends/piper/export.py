@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import Tensor
 
+    from tts_train.backends.licences import PackedBase
     from tts_train.backends.piper.onnx_voice import OnnxVoice
 
 LIMIT = 1e-4
+CARD = "MODEL_CARD"
+"""Beside every voice that Piper publishes."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,17 @@ def export_voice(voice: OnnxVoice, state: Mapping[str, Tensor], out: Path, name:
     write_text(beside, json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
     atomic_write_bytes(target, data)
     return Exported(str(target), str(beside), len(voice.bindings), measured.samples, measured.max_abs_diff)
+
+
+def package_base(base: str) -> PackedBase:
+    """The voice's files as `onnx_voice.read` wants them, with its card if there is one; see `onnx_voice.find`."""
+    from tts_train.backends.licences import PackedBase, from_piper_card
+    from tts_train.backends.piper import onnx_voice
+
+    file = onnx_voice.find(base)
+    card = file.with_name(CARD)
+    files = (file, onnx_voice.settings_beside(file), *([card] if card.is_file() else []))
+    return PackedBase(file.stem, files, file.name, from_piper_card(card))
 
 
 def rewritten(voice: OnnxVoice, state: Mapping[str, Tensor]) -> ModelProto:

@@ -58,7 +58,7 @@ class OnnxVoice:
 
     @property
     def settings_file(self) -> Path:
-        return _beside(self.file)
+        return settings_beside(self.file)
 
     @property
     def rate(self) -> int:
@@ -90,9 +90,11 @@ def read(base: str) -> OnnxVoice:
     when the file is no ONNX model at all, Unavailable when the packaged voice is not installed.
     """
     file = find(base)
-    if not _beside(file).is_file():
-        raise ConfigError(f"{file} has no {_beside(file).name} beside it", hint="copy the voice's JSON next to it")
-    settings = read_json(_beside(file))
+    if not settings_beside(file).is_file():
+        raise ConfigError(
+            f"{file} has no {settings_beside(file).name} beside it", hint="copy the voice's JSON next to it"
+        )
+    settings = read_json(settings_beside(file))
     model = load_model(file)
     convolutions = {name: _step(node) for name, node in _weighted(model.graph)}
     bindings = tuple(_bindings(model.graph))
@@ -122,7 +124,8 @@ def load_model(file: Path) -> ModelProto:
 _HINT = "use a single-speaker Piper voice of medium quality at 22,050 Hz, such as en_US-joe-medium"
 
 
-def _beside(file: Path) -> Path:
+def settings_beside(file: Path) -> Path:
+    """Where the JSON of a voice is."""
     return file.with_name(file.name + ".json")
 
 

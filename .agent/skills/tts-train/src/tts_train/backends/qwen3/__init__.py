@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tts_train.backends import Examined
+    from tts_train.backends.licences import PackedBase
     from tts_train.backends.qwen3.speaker import Qwen3Speaker
     from tts_train.backends.qwen3.task import Qwen3Task
     from tts_train.config import TrainConfig
@@ -47,6 +48,13 @@ def export_voice(_base: str, epoch_folder: Path, out: Path, name: str, _voice: M
     from tts_train.backends.qwen3 import checkpoint
 
     return checkpoint.export_voice(epoch_folder, out, name)
+
+
+def package_base(base: str) -> PackedBase:
+    """The licence alone: an epoch carries all it says; see `base.package_base`."""
+    from tts_train.backends.qwen3 import base as bases
+
+    return bases.package_base(base)
 
 
 def adoption() -> Any:

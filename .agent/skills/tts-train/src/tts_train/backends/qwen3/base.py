@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tts_train.backends import hub
+from tts_train.backends.licences import UNKNOWN, Licence, PackedBase, licence_files, named_in
 from tts_train.backends.qwen3 import folder as folders
 from tts_train.backends.qwen3.folder import CONFIG, ENCODER
 from tts_train.errors import ConfigError, InputUnusable, Problem, Unavailable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _WANTED = ("*.json", "*.txt", "*.jinja", "*.safetensors", "LICENSE*", "NOTICE*")
 """Files taken from the hub: never a pickle, never code."""
+PUBLISHER = "Qwen/"
+"""Of the models that the hub has under Apache-2.0."""
 _SIZES = {"0b6": "0.6B", "1b7": "1.7B"}
 _ENCODER_PREFIX = "speaker_encoder."
 
@@ -104,6 +107,26 @@ def sha256(base: Base) -> str:
     for file in files:
         digest.update(f"{file.name} {sha256_file(file)}\n".encode())
     return digest.hexdigest()
+
+
+def package_base(name: str) -> PackedBase:
+    """What a shipped voice needs of a base: its licence. A published epoch is a whole model.
+
+    Qwen's own releases are under Apache-2.0; of another folder or model only what a licence file in it says is known.
+    """
+    folder = locate(name)
+    files = licence_files(folder) if folder else ()
+    link = f"https://huggingface.co/{name}" if hub.is_id(name) and not Path(name).exists() else ""
+    found = named_in(files)
+    if found == UNKNOWN and link and name.startswith(PUBLISHER):
+        found = "Apache-2.0"
+    note = "" if found != UNKNOWN else "No licence lies in the base's folder; Qwen's own releases are Apache-2.0."
+    return PackedBase(
+        name if link else Path(name).name,
+        files,
+        None,
+        Licence(found, link, True if found == "Apache-2.0" else None, note),
+    )
 
 
 def require_encoder(base: Base) -> None:

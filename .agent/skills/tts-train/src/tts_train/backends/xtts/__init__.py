@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tts_train.backends import Examined
+    from tts_train.backends.licences import PackedBase
     from tts_train.backends.xtts.speaker import XttsSpeaker
     from tts_train.backends.xtts.task import XttsTask
     from tts_train.config import TrainConfig
     from tts_train.workspace import Workspace
 
 INFERENCE_VERSION = 1
+PICKLES = ("model.pth", "dvae.pth", "mel_stats.pth")
+"""coqui's own files of a base, read by `voice.read_pickle`, which refuses whatever is not a plain weight."""
 
 
 def examine(config: TrainConfig, workspace: Workspace) -> Examined:
@@ -44,6 +47,13 @@ def export_voice(base: str, epoch_folder: Path, out: Path, name: str, voice: Map
     from tts_train.backends.xtts import export
 
     return export.export_voice(base, epoch_folder, out, name, voice)
+
+
+def package_base(base: str) -> PackedBase:
+    """The whole base: an epoch is the GPT alone, and tied to all its files by their hash; see `base.package_base`."""
+    from tts_train.backends.xtts import base as bases
+
+    return bases.package_base(base)
 
 
 def adoption() -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_train.backends import hub
+from tts_train.backends.licences import Licence, PackedBase, licence_files
 from tts_train.errors import InputUnusable, Problem, Unavailable
 from tts_train.files import read_json, sha256_file
 
@@ -28,6 +29,8 @@ CODE_STRIDE = 1024
 """Samples per audio code."""
 STOPS = 4
 """Stop tokens that coqui's targets put behind the codes of a clip."""
+LICENCE = f"https://huggingface.co/{HUB_ID}/blob/main/LICENSE.txt"
+"""Where its text still is: coqui.ai is gone."""
 _WANTED = (*FILES, "LICENSE*")
 _AGREED = "COQUI_TOS_AGREED"
 _TERMS = (
@@ -190,6 +193,16 @@ def sha256(base: Base) -> str:
     for file in FILES:
         digest.update(f"{file} {sha256_file(base.folder / file)}\n".encode())
     return digest.hexdigest()
+
+
+def package_base(name: str) -> PackedBase:
+    """Everything that the hash of a base is made of, and its licence's text; see `find` for what it raises."""
+    found = describe(find(name), name)
+    files = (*(found.folder / file for file in FILES), *licence_files(found.folder))
+    # Whatever folder it lies in: there is no XTTS-v2 but Coqui's and what was made from it.
+    note = "Non-commercial use only, of the weights and of what they say; the licence passes on to this voice."
+    licence = Licence("Coqui Public Model License 1.0.0", LICENCE, commercial=False, note=note)
+    return PackedBase(found.folder.name if Path(name).is_dir() else name, files, ".", licence)
 
 
 def _vocabulary(file: Path) -> dict[str, int]:
