@@ -24,9 +24,10 @@ KEPT_FILES = ("epoch.json", "voice.json", "config.json")
 def prune(workspace: Workspace, run: str, *, keep: str, delete: bool = False) -> dict[str, Any]:
     """Remove the weights of epochs that `keep` does not name and nothing holds on to; without `delete` only say which.
 
-    `keep`: epoch numbers and `last:N`, separated by commas. Held on to whatever it says: epochs that were judged, played
-    in a session or shipped, the last one (infer and export take it), and those that other runs start from. Returns {run, keep [{epoch, why}],
-    prune, bytes, deleted, text}. Raises UsageError, and Busy while the run is training or being probed.
+    `keep`: epoch numbers and `last:N`, separated by commas. Held on to whatever it says: epochs that were judged,
+    played in a session or shipped, the last one (infer and export take it), and those that other runs start from.
+    Returns {run, keep [{epoch, why}], prune, bytes, deleted, text}. Raises UsageError, and Busy while the run is
+    training or being probed.
     """
     folder = RunFolder(workspace.run(run))
     with locked(folder.path / ".lock"):
