@@ -118,14 +118,14 @@ def voices(run: RunFolder, key: str, speeds: Sequence[float]) -> list[dict[str, 
     """The base's renders played faster or slower, as epochs of a run of their own, through the product's measuring."""
     with tempfile.TemporaryDirectory() as folder:
         place = Workspace(Path(folder))
-        other = RunFolder(place.runs / "voices")
+        other = RunFolder(place.runs / "resampled")
         other.start(run.config(), {})
         for number in range(1, len(speeds) + 1):
             info = {"epoch": number, "step": number, "sum_lr": 0.0, "drift": 0.0}
             other.publish(number, lambda where: write_synced(where / "weights.safetensors", b"none"), info)
         for number, speed in enumerate((1.0, *speeds)):
             _resampled(render_folder(run, key, 0), other, key, number, speed)
-        arguments = {"workspace": folder, "run": "voices", "key": key, "epochs": list(range(1, len(speeds) + 1))}
+        arguments = {"workspace": folder, "run": "resampled", "key": key, "epochs": list(range(1, len(speeds) + 1))}
         measured = jobs.call(
             "project", "tts_train.probe.measure:measure_run", {**arguments, "target": None, "probe": str(PROBE)}
         )

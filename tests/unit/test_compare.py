@@ -47,6 +47,13 @@ def say(workspace, epoch, *heard, listener="ann", **more):
         store.add_verdict(Verdict("demo", epoch, listener, heard, **more))
 
 
+def test_equal_answers_have_no_leader(judged):
+    even = answered(1, 2, 6, 6)
+
+    assert judged(*even)["why"].startswith("nobody leads: a tie of ")
+    assert "leads, but a tie with" in judged(*even, *answered(1, 2, 2, 0, session="t"))["why"]
+
+
 def test_without_trials_it_is_undecided_and_everything_else_is_told(workspace, run):
     say(workspace, 3, "good")
     found = compare(workspace, "demo")

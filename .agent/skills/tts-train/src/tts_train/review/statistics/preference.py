@@ -25,6 +25,9 @@ from tts_train.review.record.trials import Judgement
 from tts_train.review.statistics.bradley_terry import REPLICATES, BradleyTerry, Strength, comparisons
 from tts_train.review.statistics.intervals import LEVEL, MAX_TRIALS, MIN_DECISIVE, SUPPOSED, needed
 
+EQUAL = 1e-6
+"""Log-odds that differ by less are the optimizer's."""
+
 
 @dataclass(frozen=True)
 class Rival:
@@ -118,8 +121,9 @@ def _decided(told: Preference) -> Preference:
     if tied:
         names = " and ".join(rival.name for rival in tied)
         closest = min(tied, key=lambda rival: rival.leader.share)
+        leads = f"{leader} leads, but a tie" if closest.leader.log_odds > EQUAL else f"nobody leads: a tie of {leader}"
         why = (
-            f"{leader} leads, but a tie with {names} is not excluded "
+            f"{leads} with {names} is not excluded "
             f"({closest.leader.share:.0%} over {closest.name}, {told.level:.1%} interval "
             f"{closest.leader.interval.low:.0%} to {closest.leader.interval.high:.0%})"
         )
