@@ -96,7 +96,7 @@ def _counts(report: Path) -> Counts:
 
 def setup_tier() -> Counts:
     counts = Counts()
-    for name in ("core", "dev", "skill", "project"):
+    for name in ("core", "dev", "skill", "project", "dashboard"):
         counts.add(check(f"setup {name}", [ROOT / "run.sh", "setup", name]))
     return counts
 
@@ -119,7 +119,7 @@ def lint_tier() -> Counts:
     return counts
 
 
-ELSEWHERE = [f"--ignore=tests/{folder}" for folder in ("skill", "project", "demo", "faults")]
+ELSEWHERE = [f"--ignore=tests/{folder}" for folder in ("skill", "project", "browser", "demo", "faults")]
 
 
 def unit_tier() -> Counts:
@@ -141,6 +141,11 @@ def slow_tier() -> Counts:
     del os.environ["OMP_NUM_THREADS"]
     counts.add(pytest("dev", "tests", *ELSEWHERE, "-m", "slow", may_be_empty=True))
     return counts
+
+
+def browser_tier() -> Counts:
+    """Without Chromium these fail: a page that nobody opened is not tested."""
+    return pytest("dev", "tests/browser")
 
 
 def demo_tier() -> Counts:
@@ -167,6 +172,7 @@ TIERS = {
     "lint": Tier(0.5, ("dev",), lint_tier, "style, types, import rules, shell, the skill's format"),
     "unit": Tier(2.5, ("core", "dev"), unit_tier, "all that needs no model"),
     "slow": Tier(6, ("dev", "skill", "project"), slow_tier, "real models, in the environments of their libraries"),
+    "browser": Tier(4, ("dev",), browser_tier, "the dashboard, opened in Chromium"),
     "demo": Tier(12, ("core", "dev", "skill", "project"), demo_tier, "the main job, whole"),
     "faults": Tier(4, ("skill", "project"), faults_tier, "killed at I/O calls, then run again"),
 }

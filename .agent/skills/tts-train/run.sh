@@ -17,6 +17,7 @@ train-qwen3        core     fine-tune Qwen3-TTS on codes; train-local with a qwe
 probe              core     render the same sentences with each epoch, then measure and gate
 session            core     plan a blind listening session, see it, close it
 verdict            core     record what a listener heard, or the answer to a blind trial
+dashboard          dashboard  listen, judge and see runs in the browser
 compare            core     which epoch listeners prefer, with intervals, or that it is undecided
 next               core     the next training move, with its reasons and its command
 lineage            core     the tree of runs, moves and verdicts

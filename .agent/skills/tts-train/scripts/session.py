@@ -2,18 +2,36 @@
 
 \b
 Example: run.sh session new demo-constant --kind ab --listener ann --epochs 4-6
-Exit codes: 0 done · 2 usage, trials left · 65 no such run or session, nothing to play · 74 disk · 75 store held
+         run.sh session export 3f9c1e07d2 ann.zip; run.sh session import answers-ann.json
+Exit codes: 0 done · 2 usage, trials left · 65 no such run or session, nothing to play, bad file · 74 disk · 75 held
 """
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import click
 
 from tts_train.output import run_command, workspace_option
 from tts_train.review.record import trials
-from tts_train.review.sessions import sessions
+from tts_train.review.sessions import sessions, travel
 from tts_train.work.targets import numbers
 from tts_train.workspace import Workspace
 
 main = click.Group("session", help=__doc__)
+ID = click.argument("identifier", metavar="ID")
+OUT = click.argument("output", metavar="OUT.zip|OUT.html", type=click.Path(path_type=Path, dir_okay=False))
+FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+EARLY = click.option("--early", is_flag=True, help="Even if trials are left: what was answered is kept.")
+
+
+def add(name: str, work: Callable[..., dict[str, Any]], text: str, *parameters: Callable[..., Any]) -> None:
+    def callback(workspace: str | None, **given: Any) -> dict[str, Any]:
+        return work(Workspace.find(workspace), **given)
+
+    for parameter in (workspace_option, *reversed(parameters)):
+        callback = parameter(callback)
+    main.command(name, help=text)(callback)
 
 
 @main.command("new")
@@ -30,30 +48,11 @@ def new(workspace: str | None, run: str, epochs: str | None, **more: object) -> 
     return sessions.new_session(Workspace.find(workspace), run, epochs=numbers(epochs, "--epochs"), **more)
 
 
-@main.command("show")
-@click.argument("identifier", metavar="ID")
-@workspace_option
-def show(workspace: str | None, identifier: str) -> dict[str, object]:
-    """What is left of session ID and what to play next; once it is closed, what was what."""
-    return sessions.show_session(Workspace.find(workspace), identifier)
-
-
-@main.command("close")
-@click.argument("identifier", metavar="ID")
-@click.option("--early", is_flag=True, help="Even if trials are left: what was answered is kept.")
-@workspace_option
-def close(workspace: str | None, **given: object) -> dict[str, object]:
-    """Close session ID for good, then tell what was what; sheets become verdicts on their epochs."""
-    return sessions.close_session(Workspace.find(workspace), **given)
-
-
-@main.command("list")
-@click.argument("run", required=False)
-@workspace_option
-def list_(workspace: str | None, run: str | None) -> dict[str, object]:
-    """Sessions on RUN, or on all runs."""
-    return sessions.list_sessions(Workspace.find(workspace), run)
-
+add("show", sessions.show_session, "What is left of session ID, what to play next; once closed, what was what.", ID)
+add("close", sessions.close_session, "Close session ID for good and tell; sheets become verdicts.", ID, EARLY)
+add("export", travel.export_session, "Session ID as a page to send: opens anywhere, tells nothing.", ID, OUT)
+add("import", travel.import_answers, "Add the answers that came back; twice does no harm.", FILE)
+add("list", sessions.list_sessions, "Sessions on RUN, or on all runs.", click.argument("run", required=False))
 
 if __name__ == "__main__":
     run_command(main)

@@ -11,7 +11,7 @@ from typing import Any
 from tts_train.config import TrainConfig, load_train_config
 from tts_train.errors import TtsTrainError
 from tts_train.review.commandline import command_line, shown
-from tts_train.review.decision.evidence import EpochEvidence, read_evidence
+from tts_train.review.decision.evidence import last_measures
 from tts_train.review.record.store import Store, database
 from tts_train.review.table import duration, table
 from tts_train.training.run import RunFolder
@@ -61,7 +61,7 @@ def list_runs(workspace: Workspace, limit: int) -> dict[str, Any]:
             for verdict in store.verdicts():
                 verdicts[verdict.run] = verdicts.get(verdict.run, 0) + 1
     folders = sorted((path.parent for path in workspace.runs.glob("*/run.json")), key=_touched, reverse=True)
-    rows = [_row(workspace, folder, verdicts.get(folder.name, 0)) for folder in folders[:limit]]
+    rows = [run_row(folder, verdicts.get(folder.name, 0)) for folder in folders[:limit]]
     return {"runs": rows, "total": len(folders), "text": _runs_text(rows, len(folders))}
 
 
@@ -76,7 +76,11 @@ def config_path(workspace: Workspace, run: str) -> Path | None:
     return None
 
 
-def _row(workspace: Workspace, folder: Path, verdicts: int) -> dict[str, Any]:
+def run_row(folder: Path, verdicts: int) -> dict[str, Any]:
+    """A run of the list: {run, voice, backend, state, epochs_published, …}.
+
+    Its state is "unreadable", with a reason, when its files cannot be read.
+    """
     try:
         run = RunFolder(folder)
         config, published, info = run.config(), run.epochs(), run.info()
@@ -97,14 +101,14 @@ def _row(workspace: Workspace, folder: Path, verdicts: int) -> dict[str, Any]:
             "wer": None,
         }
         if published:
-            row |= _last_measures(read_evidence(workspace, folder.name).epochs)
+            row |= _last_measures(run)
     except (TtsTrainError, ValueError, KeyError) as error:
         return {"run": folder.name, "state": "unreadable", "reason": str(error), "verdicts": verdicts}
     return row
 
 
-def _last_measures(epochs: tuple[EpochEvidence, ...]) -> dict[str, Any]:
-    measures = next((item.measures for item in reversed(epochs) if item.epoch and item.measures), None)
+def _last_measures(run: RunFolder) -> dict[str, Any]:
+    measures = last_measures(run)
     if measures is None:
         return {}
     return {"speaker_similarity": measures.speaker_similarity, "wer": measures.wer}

@@ -38,10 +38,20 @@ def report(workspace: Workspace, target: str, output: Path | None = None) -> dic
 
 
 def dataset_report(folder: Path) -> dict[str, Any]:
-    """Clips, seconds and rejections of a dataset; also leaves `.batch_state.json` for the batch-report skill.
+    """A dataset's facts, and `.batch_state.json` left in its folder for the batch-report skill.
 
-    Returns {dataset, clips, audio_seconds, rejected {reason: n}, rejected_seconds {reason: s}, chapters, card,
-    batch_state, text}.
+    Returns `dataset_facts` and {batch_state, text}.
+    """
+    facts = dataset_facts(folder)
+    result = {**facts, "batch_state": _batch_state(folder, facts["clips"], sum(facts["rejected"].values()))}
+    return {**result, "text": _dataset_text(result)}
+
+
+def dataset_facts(folder: Path) -> dict[str, Any]:
+    """Clips, seconds and rejections of a dataset; nothing is written.
+
+    Returns {dataset, clips, audio_seconds, clip_seconds {shortest, longest}, rejected {reason: n}, rejected_seconds
+    {reason: s}, chapters, speakers, aligned, card}.
     """
     clips = _rows(folder / "train_manifest.jsonl")
     rejections = _rows(folder / "rejections.jsonl")
@@ -49,7 +59,7 @@ def dataset_report(folder: Path) -> dict[str, Any]:
     lost: dict[str, float] = {}
     for row in rejections:
         lost[str(row.get("reason"))] = lost.get(str(row.get("reason")), 0.0) + _seconds(row)
-    result: dict[str, Any] = {
+    return {
         "dataset": str(folder),
         "clips": len(clips),
         "audio_seconds": round(sum(seconds), 1),
@@ -61,8 +71,6 @@ def dataset_report(folder: Path) -> dict[str, Any]:
         "aligned": len(_rows(folder / "train_aligned.jsonl")),
         "card": _card(folder),
     }
-    result["batch_state"] = _batch_state(folder, len(clips), len(rejections))
-    return {**result, "text": _dataset_text(result)}
 
 
 def run_report(workspace: Workspace, name: str) -> dict[str, Any]:

@@ -158,6 +158,13 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
     )
 
 
+def last_measures(run: RunFolder) -> Measures | None:
+    """Those of the last trained epoch that was measured; read from the end, as a list of many runs wants no more."""
+    key = newest_render_key(run.path)
+    found = (_epoch(run, key, item).measures for item in reversed(run.epochs()))
+    return next((measures for measures in found if measures), None)
+
+
 def newest_render_key(run: Path) -> str | None:
     """The render key whose renders were touched last; keys are never mixed."""
     keys = [path for path in (run / "renders").glob("*") if path.is_dir() and not path.name.startswith(".")]

@@ -69,10 +69,7 @@ def add_answer(opened: Database, workspace: Workspace, answer: Answer, run: str 
     an answer, or None)}. Raises UsageError for a closed session, another listener's (or `run`'s), a trial or answer
     that does not exist; InputUnusable for an unknown session; Busy, DiskError.
     """
-    with opened.reading() as connection:
-        session = read_session(connection, answer.session)
-        positions = positions_of(connection, session.id, answer.trial)
-    given = _checked(workspace, session, positions, answer, run)
+    session, given = check_answer(opened, workspace, answer, run)
     with opened.writing() as connection:
         recorded = _insert(connection, session, given)
         done = answered_trials(connection, session.id)
@@ -86,6 +83,16 @@ def add_answer(opened: Database, workspace: Workspace, answer: Answer, run: str 
         "trials": session.trials,
         "next": left[0] if left else None,
     }
+
+
+def check_answer(
+    opened: Database, workspace: Workspace, answer: Answer, run: str | None = None
+) -> tuple[Session, Answer]:
+    """The session and the answer, normalised, without adding it. Raises what `add_answer` raises, but for closing."""
+    with opened.reading() as connection:
+        session = read_session(connection, answer.session)
+        positions = positions_of(connection, session.id, answer.trial)
+    return session, _checked(workspace, session, positions, answer, run)
 
 
 def verdicts_from_sheets(

@@ -1,0 +1,1 @@
+"""What pages show, worked out without Streamlit: plain data in, plain data out."""
