@@ -119,11 +119,13 @@ def lint_tier() -> Counts:
     return counts
 
 
+BOTH_CORES = ("-n", "2", "--dist", "loadfile")
+"""Where tests are many and small; a file stays in one process, so its fixtures are made once."""
 ELSEWHERE = [f"--ignore=tests/{folder}" for folder in ("skill", "project", "browser", "demo", "faults")]
 
 
 def unit_tier() -> Counts:
-    return pytest("dev", "tests", *ELSEWHERE, "-m", "not slow and not faults")
+    return pytest("dev", "tests", *ELSEWHERE, *BOTH_CORES, "-m", "not slow and not faults")
 
 
 def slow_tier() -> Counts:
@@ -145,7 +147,7 @@ def slow_tier() -> Counts:
 
 def browser_tier() -> Counts:
     """Without Chromium these fail: a page that nobody opened is not tested."""
-    return pytest("dev", "tests/browser")
+    return pytest("dev", "tests/browser", *BOTH_CORES)
 
 
 def demo_tier() -> Counts:

@@ -105,6 +105,7 @@ def listen(desk: Desk, there: list[heard.Clip], words: list[str], judged: dict[i
                 reference=clip.source == TARGET,
                 waveform=clips.register(clip.reading.waveform) if clip.reading.waveform else None,
                 mel=clips.register(clip.reading.mel) if clip.reading.mel else None,
+                pictured=clip.reading.pictured,
             )
             for clip in there
         ],

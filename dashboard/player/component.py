@@ -27,7 +27,8 @@ class Source:
     """One clip. `words` are {"word", "start", "end"} in seconds of this clip, the same words for every source.
 
     `gain_db` is applied at playback; 0 for copies that were matched in loudness already. `waveform` and `mel` are
-    addresses of pictures whose time is linear over their whole width; blind, they are not sent.
+    addresses of pictures whose time is linear over their whole width, from `pictured[0]` to `pictured[1]` seconds of
+    the clip (None: the clip's own length); blind, they are not sent.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Source:
     reference: bool = False
     waveform: str | None = None
     mel: str | None = None
+    pictured: tuple[float, float] | None = None
 
     def data(self, *, blind: bool) -> dict[str, Any]:
         """What the browser is told. Nothing but the id, the address, times and gain when `blind`."""
@@ -47,7 +49,8 @@ class Source:
         if blind:
             return told
         pictures = {"waveform": self.waveform, "mel": self.mel}
-        return {**told, "label": self.label or self.id, "pictures": pictures if any(pictures.values()) else None}
+        shown = {**pictures, "span": self.pictured} if any(pictures.values()) else None
+        return {**told, "label": self.label or self.id, "pictures": shown}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class Reading:
     words: tuple[Word, ...] = ()
     waveform: Path | None = None
     mel: Path | None = None
+    pictured: tuple[float, float] | None = None
+    """Seconds of the copy at the pictures' left and right edge: they show the render, whose edges are longer."""
     why_silent: str = ""
     """Why there is no copy to play, when measuring could make none."""
 
@@ -109,7 +111,9 @@ def _reading(folder: Path, item: Mapping[str, Any]) -> Reading:
     why = "" if copy else str(item.get("not_matched") or "measuring made no copy of it")
     if copy and copy["version"] != MATCHED_VERSION:
         why = "its copy was made by another version of this product"
-    return Reading(tuple(words), _picture(folder, pictures, "waveform"), _picture(folder, pictures, "mel"), why)
+    shown = {kind: _picture(folder, pictures, kind) for kind in ("waveform", "mel")}
+    span = (-cut, float(item["audio_seconds"]) - cut) if "audio_seconds" in item else None
+    return Reading(tuple(words), **shown, pictured=span, why_silent=why)
 
 
 def _moved(time: float | None, cut: float) -> float | None:

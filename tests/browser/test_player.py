@@ -339,6 +339,24 @@ def test_a_clip_that_is_missing_is_told_and_the_sound_goes_on(opened, four):
     assert page.evaluate("[player.playing, player.current, player.pending]") == [True, 0, None]
 
 
+def test_pictures_of_the_whole_render_lie_under_the_playhead_of_its_copy(opened, four):
+    """The copy begins half a second into the picture: at its start the playhead is where the picture's 0.5 s are."""
+    dot = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
+    data = review(four)
+    data["sources"][0]["pictures"] = {"waveform": dot, "mel": dot, "span": [-0.5, 4.0]}
+    page = opened(four, data=data).page
+    page.keyboard.press(" ")
+    page.locator(".ttp[data-state=playing]").wait_for()
+    page.keyboard.press(" ")
+    lies, per_second = page.evaluate(
+        """() => { const { duration } = player.sources[0], strip = view.deck.strip.getBoundingClientRect();
+        const seconds = strip.width / duration, image = view.deck.mel.getBoundingClientRect();
+        return [[(image.left - strip.left) / seconds, image.width / seconds], seconds]; }"""
+    )
+    assert per_second > 0
+    assert lies == pytest.approx([-0.5, 4.5], abs=0.05)
+
+
 def test_blind_nothing_but_letters_and_tokens(opened, four):
     data = review(four, blind=True)
     data["sources"][0] |= {

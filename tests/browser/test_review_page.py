@@ -39,9 +39,15 @@ def opened(served, visit) -> Callable[..., Page]:
     def open_page(listener: str, **page: Any) -> Page:
         opened = visit(f"{served[0]}/?run=demo&listener={listener}", **page).page
         opened.locator(".ttp[data-ready]").wait_for(timeout=60_000)
+        settled(opened)
         return opened
 
     return open_page
+
+
+def settled(page: Page) -> None:
+    """Wait for the page's script: Streamlit drops what is pressed while the page is still being made."""
+    page.locator("[data-test-script-state=notRunning]").wait_for()
 
 
 def on(page: Page, source: str) -> None:
@@ -166,6 +172,7 @@ def test_marks_and_words_reach_the_verdict_whatever_text_is_shown(opened, served
     on(page, "epoch-001")
     expect(page.locator(".word")).to_have_count(5)
     expect(page.get_by_role("radiogroup", name=re.compile("^BATH: last"))).to_be_visible()
+    settled(page)
     page.locator(".word").nth(1).click()
     page.keyboard.press("d")
     expect(page.get_by_text("Words: market mangled, summer dropped")).to_be_visible()

@@ -80,12 +80,14 @@ def test_times_of_words_are_those_of_the_trimmed_copy(run):
         {"word": "bath", "start": None, "end": None},
     ]
     data["items"][1]["matched"]["trimmed_start_seconds"] = 0.2
+    data["items"][1]["audio_seconds"] = 1.5
     (note.parent / "one.mel.png").write_bytes(b"")
     data["items"][1]["pictures"] = {"mel": "one.mel.png", "waveform": "gone.png"}
     write_json(note, data)
     reading = read_readings(run.path / "renders" / KEY)["epoch-001", "one", 0]
     assert reading.words == (("The", 0.0, 0.32), ("bath", None, None))
     assert (reading.mel, reading.waveform) == (note.parent / "one.mel.png", None)
+    assert reading.pictured == (-0.2, data["items"][1]["audio_seconds"] - 0.2)
 
 
 def test_an_epoch_that_cannot_be_heard_is_named_with_the_reason(run):

@@ -175,9 +175,17 @@ class Deck {
     }
   }
 
+  /** Pictures may begin before the clip and end after it: they are of the render, the clip is its trimmed copy. */
+  #placePictures({ duration, pictures }) {
+    const [start, end] = pictures?.span ?? [0, duration];
+    const [left, width] = duration ? [(100 * start) / duration, (100 * (end - start)) / duration] : [0, 100];
+    for (const image of [this.waveform, this.mel]) Object.assign(image.style, { marginLeft: `${left}%`, width: `${width}%` });
+  }
+
   #paintTime() {
     const { player } = this;
     const { duration, words } = player.sources[player.current];
+    this.#placePictures(player.sources[player.current]);
     const position = player.audiblePosition();
     this.playhead.style.left = duration ? `${(100 * position) / duration}%` : "0";
     setText(this.time, `${position.toFixed(1)} / ${duration === null ? "–" : duration.toFixed(1)} s`);

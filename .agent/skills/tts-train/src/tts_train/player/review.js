@@ -3,7 +3,7 @@
  *
  * @typedef {Object} Review
  * @property {string} token      another token is other content; the same one is left alone
- * @property {Source[]} sources  with `label`, `reference` and `pictures` {waveform, mel}: addresses of images whose time
+ * @property {Source[]} sources  with `label`, `reference` and `pictures` {waveform, mel, span?}: addresses of images whose time
  *                               is linear over their whole width
  * @property {TranscriptWord[]} transcript
  * @property {boolean} blind     sources are A, B, … and X, without pictures, whatever their labels are
