@@ -26,7 +26,11 @@ def workspace() -> Workspace:
 
 def run_names() -> list[str]:
     """Names of all runs, the one that was touched last first."""
-    return _run_names(workspace())
+    names, asked = _run_names(workspace()), st.query_params.get("run")
+    if asked and asked not in names:  # perhaps a run that began since the list was read: never open another for it
+        _run_names.clear()
+        names = _run_names(workspace())
+    return names
 
 
 def remember() -> None:
