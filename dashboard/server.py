@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import stat
+import sys
+import threading
 
 # Half of a first visit's wait is for altair and pandas: they are loaded before anybody comes.
 import altair as alt  # noqa: F401
@@ -21,6 +25,15 @@ def tell(error: Exception) -> bool:
     )
     return True
 
+
+def end_with_the_command() -> None:
+    """Wait for the other end of stdin, which `run.sh dashboard` holds: killed or not, it leaves no server behind."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if stat.S_ISFIFO(os.fstat(0).st_mode):
+    threading.Thread(target=end_with_the_command, daemon=True).start()
 
 app = st.App(
     "main.py",

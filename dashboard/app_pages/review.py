@@ -101,6 +101,7 @@ def listen(desk: Desk, there: list[heard.Clip], words: list[str], judged: dict[i
                 id=f"{token}/{clip.source}",
                 url=clips.register(clip.stimulus.path),
                 label=view.clip_label(clip.source, evidence, judged),
+                key=view.clip_key(clip.source),
                 words=clip.words,
                 reference=clip.source == TARGET,
                 waveform=clips.register(clip.reading.waveform) if clip.reading.waveform else None,

@@ -28,7 +28,8 @@ class Source:
 
     `gain_db` is applied at playback; 0 for copies that were matched in loudness already. `waveform` and `mel` are
     addresses of pictures whose time is linear over their whole width, from `pictured[0]` to `pictured[1]` seconds of
-    the clip (None: the clip's own length); blind, they are not sent.
+    the clip (None: the clip's own length); blind, they are not sent, nor is `key`, which selects the source instead of
+    its place in the row.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Source:
     waveform: str | None = None
     mel: str | None = None
     pictured: tuple[float, float] | None = None
+    key: str | None = None
 
     def data(self, *, blind: bool) -> dict[str, Any]:
         """What the browser is told. Nothing but the id, the address, times and gain when `blind`."""
@@ -50,7 +52,7 @@ class Source:
             return told
         pictures = {"waveform": self.waveform, "mel": self.mel}
         shown = {**pictures, "span": self.pictured} if any(pictures.values()) else None
-        return {**told, "label": self.label or self.id, "pictures": shown}
+        return {**told, "label": self.label or self.id, "pictures": shown, "key": self.key}
 
 
 @dataclass(frozen=True)

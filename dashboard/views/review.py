@@ -111,6 +111,12 @@ def clip_label(source: str, evidence: Evidence, judged: Mapping[int, Verdict]) -
     return " ".join(["base" if not epoch else f"epoch {epoch}", *marks])
 
 
+def clip_key(source: str) -> str | None:
+    """The digit that selects a clip: its epoch's number, 0 for the base; None from epoch 10 on."""
+    epoch = epoch_of(source)
+    return str(epoch) if epoch is not None and epoch <= 9 else None
+
+
 def bound_to(epoch: int | None, source: str | None) -> str:
     """Which epoch the sheet is on, and why, when another clip is heard."""
     if epoch is None:

@@ -94,9 +94,9 @@ def test_every_epoch_is_judged_by_keys_alone(opened, served):
         page.locator(".ttp[data-state=playing]").wait_for()
         page.wait_for_timeout(200)
         if key:
-            page.keyboard.press("1")  # compare with the base, and come back
+            page.keyboard.press("0")  # compare with the base, and come back
             on(page, "epoch-000")
-            page.keyboard.press("2")
+            page.keyboard.press("1")
             on(page, "epoch-001")
         page.keyboard.press(f"Shift+Digit{digit}")
         page.keyboard.press("Control+s")
@@ -112,7 +112,7 @@ def test_a_verdict_saved_at_once_is_on_the_new_source(opened, served):
     page.keyboard.press(" ")
     page.locator(".ttp[data-state=playing]").wait_for()
     page.keyboard.press("Shift+Digit1")
-    page.keyboard.press("4")
+    page.keyboard.press("3")
     on(page, "epoch-003")
     page.evaluate("new Promise((done) => setTimeout(done, 60))")  # heard, but sooner than the player tells by itself
     page.keyboard.press("Control+s")
@@ -185,6 +185,24 @@ def test_marks_and_words_reach_the_verdict_whatever_text_is_shown(opened, served
     assert (verdict.heard, verdict.confidence) == (("mangled",), 4)
 
 
+def test_keys_after_a_choice_of_text_are_for_its_first_clip_even_while_that_is_loading(opened):
+    page = opened("quick")
+    loading, held = True, []
+    page.route("**/clips/*", lambda request: held.append(request) if loading else request.continue_())
+    page.get_by_role("combobox", name="Text").click()
+    page.get_by_role("option", name=re.compile("^short: ")).click()
+    expect(page.locator(".word")).to_have_count(5)
+
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("m")
+    loading = False
+    for request in held:
+        request.continue_()
+
+    expect(page.get_by_text(f"Words: {SPOKEN[0].lower()} mangled")).to_be_visible()
+    page.locator(".ttp[data-state=playing]").wait_for()
+
+
 def test_a_looped_word_is_that_word_in_every_source_of_the_page(opened):
     page = opened("loops")
     page.evaluate(f"Promise.all({PLAYER}.sources.map((_, k) => {PLAYER}.load(k)))")
@@ -192,7 +210,7 @@ def test_a_looped_word_is_that_word_in_every_source_of_the_page(opened):
     word = 9
     page.locator(".word").nth(word).click()
     page.locator(".word[aria-pressed=true]").wait_for()
-    for key, (number, source) in zip("r1234", enumerate(PACES), strict=True):
+    for key, (number, source) in zip("r0123", enumerate(PACES), strict=True):
         page.keyboard.press(key)
         on(page, source)
         rate, recorded = page.evaluate(
@@ -232,9 +250,9 @@ def test_it_is_readable_and_nothing_jumps(opened, width, scheme):
     save = page.get_by_role("button", name="Save verdict")
     save.scroll_into_view_if_needed()
     before = save.bounding_box()
-    page.keyboard.press("2")
+    page.keyboard.press("1")
     on(page, "epoch-001")
-    page.keyboard.press("3")
+    page.keyboard.press("2")
     heading(page, 2)
     page.wait_for_timeout(300)
     assert save.bounding_box() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import socket
@@ -327,6 +328,18 @@ def test_a_hostile_home_changes_nothing_and_a_signal_ends_all(dashboards, tmp_pa
     assert not psutil.wait_procs([server], timeout=20)[1]
     with pytest.raises(ConnectionRefusedError):
         ask(served.url)
+
+
+def test_a_killed_command_leaves_no_server(tmp_path):
+    script = Path(__file__).parents[2] / ".agent/skills/tts-train/scripts/dashboard.py"
+    command = [sys.executable, "-P", str(script), "--port", "0", "--workspace", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout
+        assert json.loads(process.stdout.readline())["ok"]
+        (server,) = psutil.Process(process.pid).children()
+        process.kill()
+        process.wait()
+        assert not psutil.wait_procs([server], timeout=20)[1]
 
 
 def test_without_chromium_tests_fail(tmp_path):

@@ -5,6 +5,7 @@
 
 const MOUNTED = new WeakMap(); // the component's root → {mode, view, setters}
 const SETTLED = 350; // ms on one source before Python is told: stepping through ten of them is one rerun
+const CHOSEN = 500; // ms after a choice in which the page's list may still take the focus back
 
 function mount(root, mode) {
   const here = { mode, send: {}, timer: 0 };
@@ -43,6 +44,23 @@ function mount(root, mode) {
   return here;
 }
 
+/**
+ * Keys go to the player again once a list of the page has brought new content: the list keeps the focus after a choice,
+ * or takes it back while it closes, and would search itself for the letters.
+ */
+function leaveList() {
+  const leave = () => {
+    const list = document.activeElement;
+    if (list?.matches("[role=combobox][aria-expanded=false]")) list.blur(); // Tab goes on from there
+  };
+  leave();
+  document.addEventListener("focusin", leave);
+  setTimeout(() => {
+    leave();
+    document.removeEventListener("focusin", leave);
+  }, CHOSEN);
+}
+
 /** Whether the event may leave the page: a fragment's rerun sent after that empties the next page (Streamlit 1.67). */
 function isLink(event) {
   return event.composedPath().some((element) => element.tagName === "A" && element.href);
@@ -61,7 +79,9 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
   if (!MOUNTED.has(root)) MOUNTED.set(root, mount(root, data.mode));
   const here = MOUNTED.get(root);
   here.send = { state: setStateValue, trigger: setTriggerValue };
+  const before = here.view.token;
   here.view.show(data);
+  if (before !== undefined && before !== data.token) leaveList();
   if (data.refused) here.view.refuse?.(data.refused);
   // Streamlit also runs the cleanup of a call that the next one has overtaken, while the element stays.
   return () => setTimeout(() => root.isConnected || unmount(root));

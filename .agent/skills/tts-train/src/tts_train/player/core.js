@@ -55,8 +55,8 @@ class Player extends EventTarget {
     this.output.connect(this.context.destination);
   }
 
-  /** Forget everything and take these sources. @param {Source[]} sources */
-  open(sources) {
+  /** Forget everything and take these sources. @param {Source[]} sources @param {number} [current] the one to begin with */
+  open(sources, current = 0) {
     this.#silence(this.context.currentTime);
     this.#turn++;
     this.sources = sources.map((source) => ({
@@ -71,11 +71,16 @@ class Player extends EventTarget {
       loading: null,
       buffer: null,
     }));
-    Object.assign(this, { current: 0, pending: null, loop: null });
+    Object.assign(this, { current, pending: null, loop: null });
     this.#offset = 0;
     this.#wanted = false;
     this.#last = null;
     this.#changed();
+  }
+
+  /** What the listener is at: what sounds, else what was asked for last, loaded or not. */
+  get attended() {
+    return this.playing ? this.current : (this.pending ?? this.current);
   }
 
   get playing() {

@@ -251,7 +251,7 @@ class Deck {
       this.say("Choose a word first: click it, or press an arrow key.");
       return;
     }
-    const { id } = player.sources[player.current];
+    const { id } = player.sources[player.attended];
     const tags = { ...this.tags[id] };
     const again = tags[this.#chosen] === kind;
     if (again) delete tags[this.#chosen];

@@ -3,7 +3,7 @@
  *
  * @typedef {Object} Review
  * @property {string} token      another token is other content; the same one is left alone
- * @property {Source[]} sources  with `label`, `reference` and `pictures` {waveform, mel, span?}: addresses of images whose time
+ * @property {Source[]} sources  with `label`, `reference`, `key` and `pictures` {waveform, mel, span?}: addresses of images whose time
  *                               is linear over their whole width
  * @property {TranscriptWord[]} transcript
  * @property {boolean} blind     sources are A, B, … and X, without pictures, whatever their labels are
@@ -29,7 +29,7 @@ class ReviewView {
       above: [this.buttons],
       below: [],
       keys: [
-        ["1 to 9", "a clip by its number"],
+        ["0 to 9", "a clip by its number"],
         ["r", "the reference"],
       ],
       onkey: (key) => this.#key(key),
@@ -43,15 +43,16 @@ class ReviewView {
   /** @param {Review} data */
   show(data) {
     if (this.token === data.token) return;
-    Object.assign(this, { token: data.token, names: sourceNames(data), keys: sourceKeys(data.sources) });
-    const sources = data.blind ? data.sources.map(({ pictures, label, ...source }) => source) : data.sources;
-    this.player.open(sources);
+    Object.assign(this, { token: data.token, names: sourceNames(data), keys: sourceKeys(data) });
+    const sources = data.blind ? data.sources.map(({ pictures, label, key, ...source }) => source) : data.sources;
+    const first = Math.max(0, data.sources.findIndex((source) => source.id === data.current));
+    this.player.open(sources, first);
     this.#told = null;
     this.buttons.replaceChildren(
       ...data.sources.map((source, k) => button(this.names[k], this.keys[k], () => this.deck.select(k), { "aria-pressed": "false" })),
     );
     this.deck.show({ ...data, tagging: Boolean(this.ontags) });
-    this.player.select(Math.max(0, data.sources.findIndex((source) => source.id === data.current)));
+    this.player.select(first);
   }
 
   /** What was heard until now, per source id. */
@@ -108,8 +109,13 @@ function sourceNames({ sources, blind }) {
   });
 }
 
-/** r for the reference, digits for the first nine of the rest. */
-function sourceKeys(sources) {
+/** r for the reference; for the rest their own keys, else the digits from 1 to 9 in order, as always when blind. */
+function sourceKeys({ sources, blind }) {
+  const named = !blind && sources.some((source) => source.key);
   let digit = 0;
-  return sources.map((source) => (source.reference ? "r" : ++digit <= 9 ? String(digit) : null));
+  return sources.map((source) => {
+    if (source.reference) return "r";
+    if (named) return source.key;
+    return ++digit <= 9 ? String(digit) : null;
+  });
 }

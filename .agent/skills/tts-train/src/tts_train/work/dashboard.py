@@ -47,7 +47,7 @@ def serve(workspace: Workspace, port: int, *, share: bool = False) -> Serving:
         command,
         cwd=server.parent,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # closes with this process, however it ends: the server ends then as well
         stdout=subprocess.DEVNULL,  # a welcome with the address, before pages open quickly
         start_new_session=True,
     )

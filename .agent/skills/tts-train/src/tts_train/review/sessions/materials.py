@@ -1,18 +1,22 @@
 """The folder a session travels in: clips under names that tell nothing, and what to ask of them.
 
-Nothing in it says which clip is which: names are random, times are one, equal clips differ in their bytes, and the plan
-stays in the database. A clip's length cannot be hidden from whoever looks for it.
+Nothing in it says which clip is which: names are random, times are one, equal clips differ in every sample and in their
+length, and the plan stays in the database. Only who compares the sounds themselves can tell, as ears do.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import secrets
+import wave
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tts_train.errors import InputUnusable
 from tts_train.files import publish_folder, sha256_file, write_json
@@ -25,7 +29,7 @@ TOKEN = re.compile(r"^[0-9a-f]{16}$")
 IDENTIFIER = re.compile(r"^[0-9a-f]{10}$")
 _AT = 946_684_800.0
 """Every file's time: the year 2000 (UTC), as the order of writing is nobody's business."""
-_PADDING = 4096
+_TAIL_SECONDS = 0.06
 
 QUESTIONS = {
     "abx": "Which one is X, the first or the second?",
@@ -65,7 +69,7 @@ def publish_materials(folder: Path, described: Mapping[str, Any], clips: Mapping
     def fill(place: Path) -> None:
         write_json(place / SESSION, dict(described))
         for token, stimulus in sorted(clips.items()):
-            (place / f"{token}.wav").write_bytes(_disguised(_measured(stimulus), token))
+            (place / f"{token}.wav").write_bytes(_disguised(_measured(stimulus)))
         for path in place.iterdir():
             os.utime(path, (_AT, _AT))
 
@@ -98,10 +102,23 @@ def _measured(stimulus: Stimulus) -> bytes:
     return data
 
 
-def _disguised(wav: bytes, token: str) -> bytes:
-    """The same sound in other bytes of another length: a chunk at the end that every player passes over."""
-    if wav[:4] != b"RIFF" or wav[8:12] != b"WAVE":
-        raise InputUnusable("a matched copy is no WAV file", hint="measure again: run.sh probe RUN")
-    content = token.encode() + bytes(2 * secrets.randbelow(_PADDING))
-    body = wav[8:] + b"\0" * (len(wav) % 2) + b"JUNK" + len(content).to_bytes(4, "little") + content
-    return b"RIFF" + len(body).to_bytes(4, "little") + body
+def _disguised(wav: bytes) -> bytes:
+    """The same sound in other numbers: each sample moves by at most one step of 16 bits, and up to 60 ms follow.
+
+    Without it whoever looks into the folder sees which of A and B is X, and which clips are a control.
+    """
+    try:
+        with wave.open(io.BytesIO(wav)) as sound:
+            form, samples = sound.getparams(), np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
+    except (wave.Error, EOFError) as error:
+        raise InputUnusable(
+            "a matched copy is no WAV file", hint="measure again: run.sh probe RUN"
+        ) from error
+    noise = np.random.default_rng(secrets.randbits(128))
+    longer = np.pad(samples.astype(np.int32), (0, secrets.randbelow(round(_TAIL_SECONDS * form.framerate))))
+    moved = np.clip(longer + noise.integers(-1, 2, len(longer)), -(2**15), 2**15 - 1).astype("<i2")
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as sound:
+        sound.setparams(form)
+        sound.writeframes(moved.tobytes())
+    return buffer.getvalue()
