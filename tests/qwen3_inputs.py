@@ -40,7 +40,7 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
     good = {
         "id": f"clip-{number:02d}",
         "audio": "clip.wav",
-        "text": "Put the kettle on.",
+        "text": f"Put kettle number {number} on.",
         "ref_audio": "ref.wav",
         "audio_codes": [[number] * 16] * (20 + number % 10),
         "speaker": "ann",

@@ -78,7 +78,7 @@ def test_codes_are_what_stock_qwen_tts_gives_for_each_clip_alone(manifest: Path,
     assert [row["id"] for row in coded] == sorted(ITEMS)
     assert list(coded[0]) == [
         *("id", "audio", "text", "ref_audio", "audio_codes", "speaker", "language"),
-        "audio_seconds",
+        *("audio_seconds", "source", "chapter", "start"),
     ]
     for row in coded:
         expected = stock.encode(str(manifest.parent / row["audio"])).audio_codes[0].tolist()
@@ -271,11 +271,12 @@ def test_a_dying_worker_is_named_with_its_clip(manifest: Path, tokenizer: str, m
         return real(loaded, receipts, work)
 
     monkeypatch.setattr(convert, "encode_clip", dies)
+    before = children(os.getpid())
     with pytest.raises(TtsTrainError, match=r"died \(SIGKILL\) at clip 'hat'.*hat\.flac") as caught:
         convert.convert(manifest, tokenizer=tokenizer, workers=2)
 
     assert "memory" in caught.value.hint
-    assert children(os.getpid()) == set()
+    assert children(os.getpid()) == before
     assert receipts_of(manifest)
 
 
@@ -367,7 +368,7 @@ def test_bad_audio_is_listed_with_its_reason_and_numbers(manifest: Path, tokeniz
         "empty": "empty",
     }
     assert listed["short"]["numbers"]["audio_seconds"] == 0.4
-    assert listed["nan"]["numbers"]["samples"] == 1
+    assert 0 <= listed["nan"]["numbers"]["first_seconds"] < 2
     assert listed["origin"]["numbers"]["source_rate"] == 8000
     assert all((folder / row["audio_file"]).is_file() for row in listed.values())
     assert {row["numbers"]["step"] for row in listed.values()} == {"convert-qwen3"}

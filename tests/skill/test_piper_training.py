@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tts_train.backends import backend
 from tts_train.backends.piper import durations, losses, phonemes
 from tts_train.dataset import audio_path, load_manifest
 from tts_train.errors import ConfigError, InputUnusable
+from tts_train.training.split import NEIGHBOUR, Split
 from tts_train.workspace import Workspace, repository_root
 
 
@@ -187,6 +189,16 @@ def test_held_out_clips_are_measured_and_never_trained_on(load_task):
     assert "held_out" not in load_task().report
     with pytest.raises(ConfigError, match="leaves nothing of 5 clips"):
         load_task(validation_clips=5)
+
+
+def test_what_a_held_out_clip_leaks_into_is_neither_measured_nor_trained_on(load_task):
+    task = load_task()
+    held, apart, *others = (example.id for example in task.corpus)
+
+    parted = replace(task, split=Split(frozenset({held}), {apart: NEIGHBOUR}))
+
+    assert sorted(task.corpus[number].id for batch in parted.batches(1, 0) for number in batch) == sorted(others)
+    assert [task.corpus[number].id for batch in parted.validation_batches() for number in batch] == [held]
 
 
 def test_the_objective_runs_in_bfloat16(load_task):

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import dataclass, replace
+
 import pytest
 
 from tts_train.config import TrainConfig
 from tts_train.errors import ConfigError, Unavailable, UsageError
 from tts_train.training.compute import Compute, Gpus, resolve
 from tts_train.training.ranks import refuse_foreign_launcher
-from tts_train.training.split import held_out
+from tts_train.training.split import DUPLICATE, NEIGHBOUR, normalised_text, split
 
-IDS = [f"clip-{number:03d}" for number in range(40)]
+
+@dataclass(frozen=True)
+class Reading:
+    id: str
+    text: str = ""
+    source: str = ""
+    chapter: str = ""
+    start: float = 0.0
+
+
+CLIPS = [Reading(f"clip-{number:03d}", f"Text {number}.") for number in range(40)]
+IDS = [clip.id for clip in CLIPS]
+BOOK = [
+    Reading(f"clip-{chapter}-{number:03d}", f"Sentence {chapter} {number}.", "book.m4b", f"Chapter {chapter}", number)
+    for chapter in range(4)
+    for number in range(30)
+]
+
+
+def held_out(clips: list[Reading], count: int, seed: int = 0) -> frozenset[str]:
+    return split(clips, count, seed).held_out
 
 
 def config(**changes: object) -> TrainConfig:
@@ -19,18 +42,19 @@ def config(**changes: object) -> TrainConfig:
 
 
 def test_the_choice_depends_on_ids_and_seed_alone() -> None:
-    chosen = held_out(IDS, 5, seed=0)
+    chosen = held_out(CLIPS, 5)
 
     assert len(chosen) == 5
     assert chosen <= set(IDS)
-    assert held_out(IDS[::-1], 5, seed=0) == chosen
-    assert held_out(IDS, 5, seed=1) != chosen
-    assert held_out(IDS, 4, seed=0) < chosen
-    assert held_out(IDS, 0, seed=0) == set()
+    assert held_out(CLIPS[::-1], 5) == chosen
+    assert held_out([replace(clip, text="Changed.", start=1.0) for clip in CLIPS[:1]] + CLIPS[1:], 5) == chosen
+    assert held_out(CLIPS, 5, seed=1) != chosen
+    assert held_out(CLIPS, 4) < chosen
+    assert held_out(CLIPS, 0) == set()
 
 
 def test_clips_that_join_later_reshuffle_nothing() -> None:
-    chosen, later = held_out(IDS, 5, seed=0), held_out([*IDS, "new"], 5, seed=0)
+    chosen, later = held_out(CLIPS, 5), held_out([*CLIPS, Reading("new", "New.")], 5)
 
     assert len(chosen - later) <= 1
 
@@ -38,10 +62,66 @@ def test_clips_that_join_later_reshuffle_nothing() -> None:
 @pytest.mark.parametrize("count", [40, 41])
 def test_something_must_be_left_to_train_on(count: int) -> None:
     with pytest.raises(ConfigError, match=f"validation_clips {count} leaves nothing of 40 clips") as caught:
-        held_out(IDS, count, seed=0)
+        split(CLIPS, count, 0)
 
     assert "at most 39" in caught.value.hint
-    assert len(held_out(IDS, 39, seed=0)) == 39
+    assert len(held_out(CLIPS, 39)) == 39
+
+
+def neighbours(clips: list[Reading], name: str) -> set[str]:
+    """Found the slow way: nothing of the same source and chapter begins in between."""
+    mine = next(clip for clip in clips if clip.id == name)
+    same = [clip for clip in clips if (clip.source, clip.chapter) == (mine.source, mine.chapter) and mine.source]
+    before = [clip for clip in same if clip.start < mine.start]
+    after = [clip for clip in same if clip.start > mine.start]
+    nearest = [max(before, key=lambda clip: clip.start)] if before else []
+    return {clip.id for clip in nearest + ([min(after, key=lambda clip: clip.start)] if after else [])}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_neighbour_of_a_held_out_clip_is_trained_on(seed: int) -> None:
+    clips = random.Random(seed).sample(BOOK, len(BOOK))
+
+    found = split(clips, 9, seed)
+
+    trained = {clip.id for clip in clips if found.trains(clip.id)}
+    touched = set().union(*(neighbours(clips, name) for name in found.held_out))
+    assert not trained & touched
+    assert set(found.left_out) == touched - found.held_out
+    assert set(found.left_out.values()) == {NEIGHBOUR}
+    assert len(trained) >= len(clips) - 3 * 9
+
+
+def test_the_border_of_a_chapter_is_no_neighbourhood() -> None:
+    pair = [Reading("a", "One.", "book", "I", 5.0), Reading("b", "Two.", "book", "II", 6.0)]
+    apart = [replace(pair[0], source="x"), replace(pair[1], source="y", chapter="I")]
+
+    assert split(pair, 1, 0).left_out == split(apart, 1, 0).left_out == {}
+
+
+def test_no_second_reading_of_a_held_out_text_is_trained_on() -> None:
+    texts = ["“Well — yes!”", "well, yes.", "WELL YES", "Well, yesterday."]
+    clips = [*(Reading(f"yes-{at}", text) for at, text in enumerate(texts)), *CLIPS]
+    seed = next(seed for seed in range(999) if "yes-1" in held_out(clips, 3, seed))
+
+    found = split(clips, 3, seed)
+
+    alike = {"yes-0", "yes-1", "yes-2"}
+    assert not [name for name in alike if found.trains(name)]
+    assert {name for name, why in found.left_out.items() if why == DUPLICATE} == alike - found.held_out
+    assert found.trains("yes-3")
+
+
+def test_all_of_one_text_leaves_nothing_to_train_on() -> None:
+    with pytest.raises(ConfigError, match="leaves nothing") as caught:
+        split([Reading(name, "Same.") for name in "abc"], 1, 0)
+
+    assert "at most 0" in caught.value.hint
+
+
+def test_marks_are_part_of_a_word() -> None:
+    assert normalised_text("Ａ  naïve—tést!") == "a naïve tést"
+    assert normalised_text("की") != normalised_text("कि")
 
 
 NONE, OLD, NEW = Gpus(0, bfloat16=False), Gpus(1, bfloat16=False), Gpus(2, bfloat16=True)

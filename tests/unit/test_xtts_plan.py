@@ -80,7 +80,7 @@ def write_wav(path: Path, seconds: float) -> None:
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:
-    good = {"id": f"clip-{number:03d}", "audio_file": "clip.wav", "text": "Put the kettle on.", "speaker": "ann"}
+    good = {"id": f"clip-{number:03d}", "audio_file": "clip.wav", "text": f"Put kettle {number} on.", "speaker": "ann"}
     return {**good, "language": "en-GB", "audio_seconds": 4.0 + number % 5, **changes}
 
 

@@ -23,7 +23,8 @@ from tts_train.quality.wer import word_errors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tts_train.ingest.transcribe import ModelChoice, Recogniser
+    from tts_train.ingest.models import ModelChoice
+    from tts_train.ingest.transcribe import Recogniser
     from tts_train.probe.probe import Probe
 
 LISTENERS = 2
@@ -82,7 +83,7 @@ class Instruments:
 
     def __init__(self, probe: Probe) -> None:
         """Raises Unavailable without a Whisper model; without formants or an aligner only the accent is missing."""
-        from tts_train.ingest.transcribe import resolve_model
+        from tts_train.ingest.models import resolve_model
 
         self.probe = probe
         self._choice: ModelChoice = resolve_model()
@@ -167,7 +168,7 @@ def measuring_code() -> str:
     """Hash of the modules that make the numbers: those of two versions are never compared."""
     package = Path(__file__).parents[1]
     files = [*package.glob("align/*.py"), *package.glob("quality/*.py"), package / "ingest/transcribe.py"]
-    files += [package / "audio.py", package / "probe/formants.py", Path(__file__)]
+    files += [package / "audio.py", package / "decoding.py", package / "probe/formants.py", Path(__file__)]
     return sha256_json({str(file.relative_to(package)): sha256_file(file) for file in files})
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tts_train.backends import Examined
 from tts_train.dataset import load_manifest
 from tts_train.errors import ConfigError
+from tts_train.training.split import split
 
 if TYPE_CHECKING:
     from tts_train.backends.licences import PackedBase
@@ -32,20 +33,23 @@ EPOCH_GIGABYTES = 0.063
 
 
 def examine(config: TrainConfig, workspace: Workspace) -> Examined:
-    """Raises ConfigError when the base is not a file, or the manifest is wrong."""
+    """Raises ConfigError when the base is not a file, the manifest is wrong, or it is all held out."""
     if config.base != PACKAGED and not workspace.path(config.base).is_file():
         raise ConfigError(
             f"'base': {workspace.path(config.base)} is not a file",
             hint=f"{PACKAGED}, or a Piper voice (.onnx) relative to the workspace {workspace.root}",
         )
     clips = load_manifest(workspace.path(config.dataset))
-    minutes = SECONDS_PER_CLIP * len(clips) * config.epochs / 60
+    apart = split(clips, config.validation_clips, config.seed).left_out
+    used = [clip for clip in clips if clip.id not in apart]
+    minutes = SECONDS_PER_CLIP * len(used) * config.epochs / 60
     estimate = {
         "minutes": round(minutes, 1),
         "disk_gigabytes": round(EPOCH_GIGABYTES * (config.epochs + 6), 2),
         "basis": f"{SECONDS_PER_CLIP} s per clip and epoch, measured on two CPU cores",
     }
-    return Examined(len(clips), sum(clip.audio_seconds for clip in clips), estimate)
+    facts = {"kept_apart": len(apart)} if apart else {}
+    return Examined(len(used), sum(clip.audio_seconds for clip in used), estimate, facts=facts)
 
 
 def load_task(config: TrainConfig, workspace: Workspace) -> PiperTask:

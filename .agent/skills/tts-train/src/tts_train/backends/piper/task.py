@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from tts_train.dataset import dataset_sha256
 from tts_train.errors import InputUnusable
 from tts_train.files import sha256_json
 from tts_train.training.batching import bucketed, cut
-from tts_train.training.split import held_out
+from tts_train.training.split import Split, split
 
 if TYPE_CHECKING:
     from tts_train.backends.piper.examples import Example
@@ -92,8 +92,8 @@ class PiperTask:
     batch_size: int
     parts: tuple[str, ...]
     report: dict[str, Any]
-    held_out: frozenset[str] = frozenset()
-    """Ids of examples that are not trained on."""
+    split: Split = field(default_factory=Split)
+    """Which examples are measured and which are trained on."""
 
     def __post_init__(self) -> None:
         self.module.trains_duration = "duration" in self.parts
@@ -107,7 +107,7 @@ class PiperTask:
     def batches(self, epoch: int, seed: int) -> list[Batch]:
         """Every clip once; clips of like length share a batch, the order is shuffled anew each epoch."""
         return bucketed(
-            self._examples(held_out=False),
+            [index for index, example in enumerate(self.corpus) if self.split.trains(example.id)],
             self._length,
             size=self.batch_size,
             bucket=_BUCKET,
@@ -117,10 +117,8 @@ class PiperTask:
 
     def validation_batches(self) -> list[Batch]:
         """The held-out clips, shortest first."""
-        return cut(sorted(self._examples(held_out=True), key=self._length), self.batch_size)
-
-    def _examples(self, *, held_out: bool) -> list[int]:
-        return [index for index, example in enumerate(self.corpus) if (example.id in self.held_out) == held_out]
+        held = [index for index, example in enumerate(self.corpus) if example.id in self.split.held_out]
+        return cut(sorted(held, key=self._length), self.batch_size)
 
     def _length(self, index: int) -> int:
         return len(self.corpus[index].ids)
@@ -170,8 +168,9 @@ def load(config: TrainConfig, clips: Sequence[Clip], workspace: Workspace) -> Pi
     aligner = examples.Aligner(generator, Phonemizer(voice.settings), voice, cache, config.piper.segment_frames)
     corpus = aligner.corpus(clips, manifest)
     module = Objective(generator, corpus.examples, voice.rate, config.piper.noise, config.piper.segment_frames)
-    held = frozenset(held_out([example.id for example in corpus.examples], config.validation_clips, config.seed))
-    trained = [example for example in corpus.examples if example.id not in held]
+    usable = {example.id for example in corpus.examples}
+    parted = split([clip for clip in clips if clip.id in usable], config.validation_clips, config.seed)
+    trained = [example for example in corpus.examples if parted.trains(example.id)]
     report = {
         "dataset_sha256": dataset_sha256(manifest, clips),
         "base": {"file": voice.file.name, "sha256": voice.sha256},
@@ -181,7 +180,7 @@ def load(config: TrainConfig, clips: Sequence[Clip], workspace: Workspace) -> Pi
         "gain": corpus.gain,
         "rejected": dict(Counter(rejected.reason for rejected in corpus.rejected)),
         "rejections": [rejected.as_json() for rejected in corpus.rejected],
+        **parted.as_json(),
     }
-    if held:
-        report["held_out"] = sorted(held)
-    return PiperTask(module, corpus.examples, voice.sha256, config.batch_size, tuple(config.piper.train), report, held)
+    parts = tuple(config.piper.train)
+    return PiperTask(module, corpus.examples, voice.sha256, config.batch_size, parts, report, parted)

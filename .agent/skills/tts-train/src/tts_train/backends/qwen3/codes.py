@@ -26,7 +26,7 @@ from tts_train.output import progress
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 GROUPS = 16
 """Codes of a frame: the first is the talker's, the other fifteen the code predictor's."""
 
@@ -34,12 +34,16 @@ CODEBOOK = 2048
 FRAMES_PER_SECOND = 12.5
 _CODES, _CLIPS = "codes.npy", "clips.jsonl"
 _NAME_LENGTH = 16
+_TEXTS = ("speaker", "language", "source", "chapter")
+"""What our rows name besides what the official ones do; with it comes `start`."""
+
+_MOST_SECONDS = 1e7
 
 
 @dataclass(frozen=True, slots=True)
 class CodedClip:
-    """One row. `audio` and `ref_audio` are as written; `CodedDataset.file` finds them. `speaker` and `language` are ""
-    where the file does not name them, as official files never do."""
+    """One row. `audio` and `ref_audio` are as written; `CodedDataset.file` finds them. `speaker`, `language` and the
+    place (`source`, `chapter`, `start`) are empty where the file does not name them, as official files never do."""
 
     id: str
     audio: str
@@ -47,6 +51,9 @@ class CodedClip:
     ref_audio: str
     speaker: str
     language: str
+    source: str
+    chapter: str
+    start: float
     first: int
     """Where its frames begin in the flat array."""
     frames: int
@@ -194,8 +201,9 @@ def _rows(manifest: Path, digest: str, problems: list[Problem]) -> Iterator[tupl
             if not wrong and not isinstance(codes, str):
                 name = _name(row, number, seen)
                 seen[name] = number
-                texts = (row["audio"], row["text"], row["ref_audio"], row.get("speaker", ""), row.get("language", ""))
-                yield CodedClip(name, *texts, first=0, frames=0, line=number), codes
+                texts = {key: row.get(key, "") for key in ("audio", "text", "ref_audio", *_TEXTS)}
+                start = float(row.get("start", 0.0))
+                yield CodedClip(name, **texts, start=start, first=0, frames=0, line=number), codes
     if read.hexdigest() != digest:
         raise InputUnusable(f"{manifest} changed while it was read", hint="run the same command again")
 
@@ -228,9 +236,11 @@ def _problems(row: Mapping[str, Any], exists: Callable[[str], bool], seen: Mappi
             wrong.append(f"'{name}': {row[name]} is not a file")
     wrong += [
         f"'{name}' must be text, got {str(row[name])[:40]!r}"
-        for name in ("speaker", "language")
+        for name in _TEXTS
         if not isinstance(row.get(name, ""), str)
     ]
+    if not isinstance(row.get("start", 0.0), int | float) or not abs(row.get("start", 0.0)) < _MOST_SECONDS:
+        wrong.append(f"'start' must be seconds, got {str(row['start'])[:40]!r}")
     if isinstance(row.get("id"), str) and row["id"] in seen:
         wrong.append(f"id '{row['id']}' stands in line {seen[row['id']]} already")
     return wrong

@@ -251,6 +251,9 @@ def _row(plan: Plan, clip: Clip, outcome: Outcome, ref_audio: str) -> dict[str, 
         "speaker": clip.speaker,
         "language": clip.language,
         "audio_seconds": outcome.audio_seconds,
+        "source": clip.source,
+        "chapter": clip.chapter,
+        "start": clip.start,
     }
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tts_train.audio import Audio, probe_source, stream
+from tts_train.audio import Audio, AudioFault, probe_source, stream
 from tts_train.backends.qwen3.codec import RATE, Codec
 from tts_train.backends.qwen3.codes import GROUPS
 from tts_train.errors import InputUnusable
@@ -128,6 +128,10 @@ def read_fit(path: Path, min_seconds: float = MIN_SECONDS) -> Audio:
             held += len(block)
             if held > MAX_SECONDS * info.rate:
                 raise Unfit("too-long", audio_seconds=round(max(info.seconds, held / info.rate), 4), rate=info.rate)
+    except AudioFault as fault:
+        if fault.reason == "not-finite":
+            raise Unfit(fault.reason, audio_seconds=round(info.seconds, 4), rate=info.rate, **fault.numbers) from fault
+        raise Unfit("unreadable-audio", message=str(fault)) from fault
     except (InputUnusable, ValueError) as error:
         raise Unfit("unreadable-audio", message=str(error)) from error
     if not held:
@@ -136,9 +140,6 @@ def read_fit(path: Path, min_seconds: float = MIN_SECONDS) -> Audio:
     facts = {"audio_seconds": round(audio.seconds, 4), "rate": info.rate}
     if info.rate < MIN_RATE:
         raise Unfit("low-rate", **facts, least=MIN_RATE)
-    bad = int(np.count_nonzero(~np.isfinite(audio.samples)))
-    if bad:
-        raise Unfit("not-finite", **facts, samples=bad)
     if audio.seconds < min_seconds:
         raise Unfit("too-short", **facts, least=min_seconds)
     loud = levels.loud_level(levels.frame_levels(audio))

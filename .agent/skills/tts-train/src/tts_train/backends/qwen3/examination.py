@@ -65,6 +65,7 @@ def examine(config: TrainConfig, workspace: Workspace) -> Examined:
             "language": chosen.language,
             "references": len({data.file(clip.ref_audio) for clip in chosen.clips}),
             "clips_of_other_speakers": chosen.other_speakers,
+            "kept_apart": len(chosen.split.left_out),
             "device": compute.device,
             "precision": compute.precision,
         },

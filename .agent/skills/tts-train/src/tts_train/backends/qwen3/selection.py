@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tts_train.backends.qwen3.text import language_name
 from tts_train.errors import ConfigError, InputUnusable, Problem
-from tts_train.training.split import held_out
+from tts_train.training.split import Split, split
 
 if TYPE_CHECKING:
     from tts_train.backends.qwen3.codes import CodedClip, CodedDataset
@@ -28,6 +28,7 @@ class Selection:
     """A name the base knows, or "auto"."""
     other_speakers: int
     """Clips that are left out because somebody else speaks in them."""
+    split: Split
 
     @property
     def clips(self) -> tuple[CodedClip, ...]:
@@ -39,12 +40,13 @@ def select(config: TrainConfig, data: CodedDataset, known_languages: Collection[
     speaker = _speaker(config, data)
     mine = tuple(clip for clip in data.clips if clip.speaker == speaker)
     language = _language(config, mine, data, known_languages)
-    held = held_out([clip.id for clip in mine], config.validation_clips, config.seed)
-    train = tuple(clip for clip in mine if clip.id not in held)
+    parted = split(mine, config.validation_clips, config.seed)
+    train = tuple(clip for clip in mine if parted.trains(clip.id))
     if not train:
         raise InputUnusable(f"{data.manifest} leaves no clip to train on", hint="lower validation_clips")
-    validation = tuple(clip for clip in mine if clip.id in held)
-    return Selection(train, validation, (speaker or config.voice).lower(), language, len(data.clips) - len(mine))
+    validation = tuple(clip for clip in mine if clip.id in parted.held_out)
+    others = len(data.clips) - len(mine)
+    return Selection(train, validation, (speaker or config.voice).lower(), language, others, parted)
 
 
 def _speaker(config: TrainConfig, data: CodedDataset) -> str:

@@ -178,6 +178,7 @@ def load(config: TrainConfig, workspace: Workspace) -> Qwen3Task:
         "clips": len(selection.train),
         "clips_of_other_speakers": selection.other_speakers,
         "audio_seconds": round(sum(clip.frames for clip in selection.train) / codes.FRAMES_PER_SECOND, 2),
+        **selection.split.as_json(),
     }
     return Qwen3Task(Trained(objective, corpus), corpus, selection, base, references, encoder, config, report)
 

@@ -17,7 +17,7 @@ from tts_train.dataset import load_manifest
 from tts_train.errors import ConfigError, InputUnusable, Problem, Unavailable
 from tts_train.files import read_jsonl, require_space
 from tts_train.training.run import RunFolder
-from tts_train.training.split import held_out
+from tts_train.training.split import split
 
 if TYPE_CHECKING:
     from tts_train.backends.xtts.base import Base
@@ -54,12 +54,12 @@ def examine(config: TrainConfig, workspace: Workspace) -> Examined:
             f"none of the {len(clips)} clips of {manifest} lasts {MIN_SECONDS} to {longest(config.xtts, found):.1f} s",
             hint="cut the recordings at pauses: run.sh ingest --help",
         )
-    held = held_out([clip.id for clip in fit], config.validation_clips, config.seed)
+    parted = split(fit, config.validation_clips, config.seed)
     plan = Plan(
         config,
         found,
-        train=tuple(clip for clip in fit if clip.id not in held),
-        validation=tuple(clip for clip in fit if clip.id in held),
+        train=tuple(clip for clip in fit if parted.trains(clip.id)),
+        validation=tuple(clip for clip in fit if clip.id in parted.held_out),
         left_out=tuple(left_out.values()),
         machine=here,
         compute=compute,
@@ -67,8 +67,8 @@ def examine(config: TrainConfig, workspace: Workspace) -> Examined:
     costs = plan.costs()
     _check_disk(plan, costs["disk"], workspace)
     return Examined(
-        clips=len(fit),
-        audio_seconds=sum(clip.audio_seconds for clip in fit),
+        clips=len(plan.clips),
+        audio_seconds=sum(clip.audio_seconds for clip in plan.clips),
         estimate=costs,
         warnings=(*plan.warnings(costs), *advice.advise(config, plan.outlook())),
         facts={
@@ -76,6 +76,7 @@ def examine(config: TrainConfig, workspace: Workspace) -> Examined:
             "language": plan.language,
             "languages": dict(plan.languages),
             "left_out": len(left_out),
+            "kept_apart": len(parted.left_out),
             "reference": config.xtts.reference or "the cleanest clip of 4 to 12 s",
             "device": compute.device,
             "precision": compute.precision,

@@ -22,7 +22,7 @@ from tts_train.files import sha256_file, sha256_json
 from tts_train.output import progress
 from tts_train.training.batching import bucketed, cut
 from tts_train.training.groups import decay_groups
-from tts_train.training.split import held_out
+from tts_train.training.split import split
 
 if TYPE_CHECKING:
     from tts_train.backends.xtts.examples import Conditioner, Corpus, Example
@@ -111,9 +111,11 @@ def load(config: TrainConfig, workspace: Workspace) -> XttsTask:
     torch.set_num_threads(config.threads)  # importing coqui-tts may have changed it
     manifest = workspace.path(config.dataset)
     corpus = examples.build(manifest, voice, config.xtts)
-    held = held_out([example.id for example in corpus.examples], config.validation_clips, config.seed)
-    train = tuple(example for example in corpus.examples if example.id not in held)
-    validation = tuple(example for example in corpus.examples if example.id in held)
+    clips = load_manifest(manifest)
+    usable = {example.id for example in corpus.examples}
+    parted = split([clip for clip in clips if clip.id in usable], config.validation_clips, config.seed)
+    train = tuple(example for example in corpus.examples if parted.trains(example.id))
+    validation = tuple(example for example in corpus.examples if example.id in parted.held_out)
     named = config.xtts.reference
     heard = reference.given(workspace.path(named)) if named else reference.choose(train)
     for warning in heard.warnings:
@@ -123,7 +125,7 @@ def load(config: TrainConfig, workspace: Workspace) -> XttsTask:
     )
     sha256 = bases.sha256(base)
     report = {
-        "dataset_sha256": dataset_sha256(manifest, load_manifest(manifest)),
+        "dataset_sha256": dataset_sha256(manifest, clips),
         "objective": OBJECTIVE,
         "base": {"name": config.base, "sha256": sha256},
         "voice": {
@@ -135,6 +137,7 @@ def load(config: TrainConfig, workspace: Workspace) -> XttsTask:
         "clips": len(train),
         "audio_seconds": round(sum(example.audio_seconds for example in train), 2),
         **_left_out(corpus),
+        **parted.as_json(),
     }
     conditioner = examples.Conditioner(voice.mel_stats)
     module = Trained(objective, {example.id: example for example in corpus.examples}, conditioner)
