@@ -12,7 +12,7 @@ from tts_train.output import run_command
 
 
 @click.command("align")
-@click.argument("manifest", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("manifest", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.argument("dataset", type=click.Path(path_type=Path, file_okay=False), required=False)
 @click.option(
@@ -23,6 +23,7 @@ from tts_train.output import run_command
     help="auto: whisperx when --model is given, else pocketsphinx (English, offline).",
 )
 @click.option("--model", help="wav2vec2 CTC model for whisperx: folder or name.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes, a core each.")
 @click.option(
     "--max-rejected", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of the seconds."
 )
@@ -30,19 +31,24 @@ from tts_train.output import run_command
 def main(manifest: Path, out: Path | None, dataset: Path | None, **given: Any) -> dict[str, Any]:
     """Find each word of MANIFEST in its clip; writes OUT [default: train_aligned.jsonl beside it].
 
-    DATASET is the dataset's folder; it is MANIFEST's own, and naming it is optional. Clips whose text does not fit
-    their audio go to rejections.jsonl. Numbers are aligned as words; the text itself stays as it is.
+    MANIFEST may be the dataset's folder; DATASET is that folder too, and naming it is optional. Clips whose text does
+    not fit their audio go to rejections.jsonl. Numbers are aligned as words; the text itself stays as it is.
 
     \b
-    Example: run.sh align datasets/ann/train_manifest.jsonl
+    Example: run.sh align datasets/ann --jobs 2
              run.sh align datasets/ann/train_manifest.jsonl --model models/wav2vec2-de
     Exit codes: 0 done · 2 usage · 65 too much rejected (all is kept) · 69 no aligner for it · 75 busy · 78 manifest
     """
     from tts_train.align import align_manifest
+    from tts_train.dataset_report import write_page
 
-    if dataset is not None and dataset.resolve() != manifest.resolve().parent:
+    home = manifest if manifest.is_dir() else manifest.parent
+    if dataset is not None and dataset.resolve() != home.resolve():
         raise UsageError(f"{manifest} is not in {dataset}", hint="DATASET is the manifest's own folder; leave it out")
-    return align_manifest(manifest, out, **given)
+    result = align_manifest(manifest, out, **given)
+    if not given["dry_run"]:
+        result["report"] = str(write_page(home))
+    return result
 
 
 if __name__ == "__main__":

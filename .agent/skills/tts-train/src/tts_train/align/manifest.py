@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from tts_train.align.words import AlignedWord, Alignment, AlignmentFailed
+from tts_train.align.choice import Align, AlignerName, Choice, choose_aligner, load_aligner
+from tts_train.align.words import AlignedWord, AlignmentFailed
 from tts_train.audio import Audio, read_audio
 from tts_train.clip import Clip, Rejection
 from tts_train.dataset import audio_path, load_manifest, write_rejections
-from tts_train.errors import InputUnusable, Unavailable, UsageError
+from tts_train.engine import Engine, engine
+from tts_train.errors import InputUnusable, UsageError
 from tts_train.files import locked, read_json, read_jsonl, sha256_file, sha256_json, write_json, write_jsonl
 from tts_train.output import progress
 
-AlignerName = Literal["auto", "pocketsphinx", "whisperx"]
-Align = Callable[[Audio, str], Alignment]
 PART_CLIPS = 64
-VERSION = 1
+VERSION = 2
 REJECTED_BY = "align"
-INGEST = "ingest"
 """`numbers.step` of a rejection: each step owns its rows of rejections.jsonl and replaces only those."""
+_MANIFEST = "train_manifest.jsonl"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The aligner that does the work, and why it was picked."""
+class _Part:
+    """Clips of one receipt; `key` is what the receipt must have been made of."""
 
-    name: str
-    why: str
-    load: Callable[[], Align]
+    receipt: Path
+    key: str
+    manifest: Path
+    clips: tuple[Clip, ...]
+    choice: Choice
 
 
 def align_known_text(audio: Audio, text: str) -> list[AlignedWord]:
@@ -45,43 +47,24 @@ def align_known_text(audio: Audio, text: str) -> list[AlignedWord]:
     return list(pocketsphinx.align(audio, text).words)
 
 
-def choose_aligner(aligner: AlignerName, model: str | None, language: str) -> Choice:
-    """Pick an aligner for a language. Raises UsageError or Unavailable when the request cannot be met."""
-    english = language.split("-", maxsplit=1)[0] == "en"
-    if aligner == "whisperx" and not model:
-        raise UsageError(
-            "--aligner whisperx needs --model",
-            hint="--model FOLDER_OR_NAME of a wav2vec2 CTC model, such as WAV2VEC2_ASR_BASE_960H (downloads 360 MB)",
-        )
-    if aligner == "pocketsphinx" and model:
-        raise UsageError("--model is for --aligner whisperx", hint="leave --model or --aligner pocketsphinx out")
-    if model:
-        return Choice("whisperx", f"--model {model} was given", lambda: _whisperx(model, language))
-    if not english:
-        raise Unavailable(
-            f"the packaged aligner knows English only, not '{language}'",
-            hint="--model FOLDER_OR_NAME of a wav2vec2 CTC model for this language",
-        )
-    why = "asked for" if aligner == "pocketsphinx" else "English, and no --model was given"
-    return Choice("pocketsphinx", why, _pocketsphinx)
-
-
 def align_manifest(
     manifest: Path,
     out: Path | None = None,
     *,
     aligner: AlignerName = "auto",
     model: str | None = None,
+    jobs: int = 1,
     max_rejected: float = 0.2,
     dry_run: bool = False,
 ) -> dict[str, Any]:
     """Write `out` (default train_aligned.jsonl beside the manifest): each clip's row with `words`.
 
-    Clips that cannot be aligned go to rejections.jsonl with a reason. Receipts in parts/ make it resumable. Returns
-    {clips, words, aligner, aligner_why, rejected, rejected_seconds, audio_seconds, aligned, guessed_words,
-    timings_seconds, text}. Raises InputUnusable, with everything written, when more than `max_rejected` of the seconds
-    or all clips fail.
+    `manifest` may be the dataset's folder. Clips that cannot be aligned go to rejections.jsonl with a reason. Receipts
+    in parts/ make it resumable; the bytes do not depend on `jobs`. Returns {clips, words, aligner, aligner_why,
+    rejected, rejected_seconds, audio_seconds, aligned, guessed_words, timings_seconds, text}. Raises InputUnusable,
+    with everything written, when more than `max_rejected` of the seconds or all clips fail.
     """
+    manifest = manifest / _MANIFEST if manifest.is_dir() else manifest
     target = out or manifest.with_name("train_aligned.jsonl")
     if target.resolve().parent != manifest.resolve().parent:
         raise UsageError(
@@ -103,9 +86,9 @@ def align_manifest(
             "aligner": choice.name,
             "text": plan,
         }
-    with locked(manifest.parent / ".lock"):
+    with locked(manifest.parent / ".lock"), engine(jobs) as run:
         started = time.monotonic()
-        rows, fresh = _aligned_rows(manifest, clips, choice, model)
+        rows, fresh = _aligned_rows(_parts(manifest, clips, choice), run)
         rejections = [Rejection(**row["rejection"]) for row in rows if "rejection" in row]
         kept = [row for row in rows if "rejection" not in row]
         changed = _finalise(manifest, target, clips, kept, rejections)
@@ -117,41 +100,39 @@ def align_manifest(
     return result
 
 
-def _pocketsphinx() -> Align:
-    from tts_train.align import pocketsphinx
+def _parts(manifest: Path, clips: Sequence[Clip], choice: Choice) -> list[_Part]:
+    """The clips in manifest order, some for each receipt."""
+    parts = []
+    for number, start in enumerate(range(0, len(clips), PART_CLIPS)):
+        some = tuple(clips[start : start + PART_CLIPS])
+        asked = [[clip.id, clip.text, sha256_file(audio_path(manifest, clip))] for clip in some]
+        key = sha256_json([VERSION, choice.name, choice.model, asked])
+        parts.append(_Part(manifest.parent / "parts" / f"align-{number:05d}.json", key, manifest, some, choice))
+    return parts
 
-    return pocketsphinx.align
 
-
-def _whisperx(model: str, language: str) -> Align:
-    from tts_train.align.whisperx_aligner import load_whisperx
-
-    return load_whisperx(model, language).align
-
-
-def _aligned_rows(
-    manifest: Path, clips: list[Clip], choice: Choice, model: str | None
-) -> tuple[list[dict[str, Any]], int]:
-    """Outcome of every clip in manifest order, from receipts where they hold; and how many parts were worked now."""
-    rows: list[dict[str, Any]] = []
-    work: Align | None = None
-    fresh = 0
-    parts = [clips[start : start + PART_CLIPS] for start in range(0, len(clips), PART_CLIPS)]
+def _aligned_rows(parts: Sequence[_Part], run: Engine) -> tuple[list[dict[str, Any]], int]:
+    """Outcome of every clip in order, from receipts where they hold; and how many parts were worked now."""
+    known = {part.receipt: rows for part in parts if (rows := _known_rows(part)) is not None}
+    todo = [part for part in parts if part.receipt not in known]
     started = time.monotonic()
-    for number, part in enumerate(parts):
-        receipt = manifest.parent / "parts" / f"align-{number:05d}.json"
-        hashes = [sha256_file(audio_path(manifest, clip)) for clip in part]
-        asked = [[clip.id, clip.text, digest] for clip, digest in zip(part, hashes, strict=True)]
-        key = sha256_json([VERSION, choice.name, model, asked])
-        known = read_json(receipt) if receipt.is_file() else {}
-        if known.get("key") != key:
-            work = work or choice.load()
-            known = {"key": key, "rows": [_outcome(work, manifest, clip) for clip in part]}
-            write_json(receipt, known)
-            fresh += 1
-            progress(_eta(number + 1, len(parts), time.monotonic() - started))
-        rows += known["rows"]
-    return rows, fresh
+    for count, (part, rows) in enumerate(zip(todo, run.map(_work, todo), strict=True), 1):
+        known[part.receipt] = rows
+        progress(_eta(count, len(todo), time.monotonic() - started))
+    return [row for part in parts for row in known[part.receipt]], len(todo)
+
+
+def _known_rows(part: _Part) -> list[dict[str, Any]] | None:
+    receipt = read_json(part.receipt) if part.receipt.is_file() else {}
+    return list(receipt["rows"]) if receipt.get("key") == part.key else None
+
+
+def _work(part: _Part) -> list[dict[str, Any]]:
+    """Align a part's clips and publish its receipt."""
+    align = load_aligner(part.choice.name, part.choice.model, part.choice.language)
+    rows = [_outcome(align, part.manifest, clip) for clip in part.clips]
+    write_json(part.receipt, {"key": part.key, "rows": rows})
+    return rows
 
 
 def _eta(done: int, parts: int, elapsed: float) -> str:
@@ -189,15 +170,18 @@ def _finalise(
     place = manifest.parent / "rejections.jsonl"
     before = [target.read_bytes() if target.is_file() else b"", place.read_bytes() if place.is_file() else b""]
     write_jsonl(target, lines)
-    write_rejections(place, [*rejections_of(place, INGEST), *rejections])
+    others = [item for item in _all_rejections(place) if item.numbers.get("step") != REJECTED_BY]
+    write_rejections(place, [*others, *rejections])
     return before != [target.read_bytes(), place.read_bytes()]
 
 
 def rejections_of(place: Path, step: str) -> list[Rejection]:
     """Rows of a rejections.jsonl that `step` wrote (numbers.step); none when there is no such file."""
-    if not place.is_file():
-        return []
-    rows = [row for _, row in read_jsonl(place) if row["numbers"].get("step") == step]
+    return [item for item in _all_rejections(place) if item.numbers.get("step") == step]
+
+
+def _all_rejections(place: Path) -> list[Rejection]:
+    rows = [row for _, row in read_jsonl(place)] if place.is_file() else []
     return [Rejection(**{name: value for name, value in row.items() if name != "audio_seconds"}) for row in rows]
 
 

