@@ -21,7 +21,7 @@ from simulated_listeners import World, logit, trials, two
 from tts_train.review.statistics.bradley_terry import BradleyTerry, comparisons
 from tts_train.review.statistics.intervals import Interval, clopper_pearson, decides, needed, power, wilson
 from tts_train.review.statistics.preference import prefer
-from tts_train.review.table import table
+from tts_train.table import table
 
 SIZES = (5, 8, 10, 12, 15, 20, 30, 50)
 SHARES = (0.5, 0.6, 0.75, 0.9, 0.97)

@@ -8,13 +8,13 @@ import streamlit as st
 
 import reads
 import state
+from tts_train.dataset_report import dataset_facts
 from tts_train.errors import TtsTrainError
 from tts_train.review.commandline import command_line, shown
 from tts_train.review.decision.evidence import Evidence
 from tts_train.review.decision.next import propose
 from tts_train.review.overview import run_status
 from tts_train.review.record.store import verdicts_of
-from tts_train.review.report import dataset_facts
 from tts_train.training.run import RunFolder
 from views import charts, runs, vowels
 from views.names import epoch_name, plain

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from tts_train.review.decision.evidence import EpochEvidence, Evidence
 from tts_train.review.decision.measured import Contrast
 from tts_train.review.record.verdicts import Verdict, current
-from tts_train.review.table import duration
+from tts_train.table import duration
 from tts_train.training.status import ALIVE
 from tts_train.workspace import Workspace, repository_root
 from views.names import epoch_name

@@ -13,7 +13,7 @@ from tts_train.errors import InputUnusable
 from tts_train.review.record.store import Store, database
 from tts_train.review.record.verdicts import Verdict
 from tts_train.review.report import report, run_report
-from tts_train.review.table import cell, duration, table
+from tts_train.table import cell, duration, table
 from tts_train.workspace import Workspace
 
 CARD = """\

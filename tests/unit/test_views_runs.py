@@ -10,13 +10,13 @@ import pytest
 
 from finished_run import CONSTANT, HOT, make_run, workspace_in, write_measures, write_render
 from playable_run import make_playable, retrain
+from tts_train.dataset_report import dataset_facts
 from tts_train.review.decision.evidence import read_evidence
 from tts_train.review.decision.next import propose
 from tts_train.review.overview import list_runs, run_status
 from tts_train.review.record.store import Store, database, verdicts_of
 from tts_train.review.record.verdicts import Verdict
 from tts_train.review.recording import record_verdict
-from tts_train.review.report import dataset_facts
 from tts_train.workspace import Workspace, repository_root
 from views.names import epoch_name, plain, source_name
 from views.runs import (

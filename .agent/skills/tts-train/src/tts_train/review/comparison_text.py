@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tts_train.review.table import cell, table
+from tts_train.table import cell, table
 
 Row = Mapping[str, Any]
 

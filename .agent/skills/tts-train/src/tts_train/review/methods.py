@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tts_train.review.sessions.session_rows import Session
 from tts_train.review.statistics.listening import counted
-from tts_train.review.table import table
+from tts_train.table import table
 
 if TYPE_CHECKING:
     from tts_train.review.export import Said

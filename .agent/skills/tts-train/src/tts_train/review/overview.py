@@ -13,7 +13,7 @@ from tts_train.errors import TtsTrainError
 from tts_train.review.commandline import command_line, shown
 from tts_train.review.decision.evidence import last_measures
 from tts_train.review.record.store import Store, database
-from tts_train.review.table import duration, table
+from tts_train.table import duration, table
 from tts_train.training.run import RunFolder
 from tts_train.training.status import ALIVE, HEARTBEAT_SECONDS, now, read_status
 from tts_train.workspace import Workspace

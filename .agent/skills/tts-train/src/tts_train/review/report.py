@@ -1,76 +1,44 @@
-"""report: a run or a dataset as markdown, from the files on disk alone."""
+"""report: a run or a dataset, told from the files on disk alone."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tts_train.config import TrainConfig
-from tts_train.dataset import load_card
-from tts_train.errors import ConfigError, DiskError, InputUnusable
-from tts_train.files import read_jsonl, write_json, write_text
-from tts_train.output import progress
+from tts_train.dataset_report.outputs import HTML, kind_of, report_dataset, write_outputs
+from tts_train.errors import InputUnusable, UsageError
 from tts_train.review.decision.evidence import EpochEvidence, Evidence, read_evidence
 from tts_train.review.decision.measured import Contrast, Measures
 from tts_train.review.decision.next import propose
 from tts_train.review.record.store import verdicts_of
 from tts_train.review.record.verdicts import Verdict
-from tts_train.review.table import duration, table
+from tts_train.table import table
 from tts_train.workspace import NAME, Workspace
 
-BATCH_STATE = ".batch_state.json"
 _DATASET_FILES = ("train_manifest.jsonl", "rejections.jsonl", "dataset.yaml")
 _MAIN_FIELDS = ("wer", "target_wer", "speaker_similarity", "mel_distance", "pace")
 
 
-def report(workspace: Workspace, target: str, output: Path | None = None) -> dict[str, Any]:
-    """Report on a dataset's folder or a run; with `output` the text is written there too.
+def report(workspace: Workspace, target: str, outputs: Sequence[Path] = (), *, embed: bool = False) -> dict[str, Any]:
+    """Report on a run or a dataset's folder, and write the report to every one of `outputs`: .md, .json, or .html.
 
-    Raises InputUnusable when `target` is neither.
+    A dataset also gets its report.html and .batch_state.json renewed; in a folder that cannot be written to, they are
+    left as they are. Returns the run's or the dataset's facts and {text, outputs, and of a dataset: page, batch_state}.
+    Raises InputUnusable when `target` is neither, UsageError for an output of another kind.
     """
-    result = _report(workspace, target)
-    if output is not None:
-        write_text(output, result["text"])
-        result["output"] = str(output)
-    return result
+    found = _found(workspace, target)
+    if isinstance(found, str):
+        return _run_report(workspace, found, outputs, embed=embed)
+    return report_dataset(found, outputs, embed=embed)
 
 
-def dataset_report(folder: Path) -> dict[str, Any]:
-    """A dataset's facts, and `.batch_state.json` left in its folder for the batch-report skill.
-
-    Returns `dataset_facts` and {batch_state, text}.
-    """
-    facts = dataset_facts(folder)
-    result = {**facts, "batch_state": _batch_state(folder, facts["clips"], sum(facts["rejected"].values()))}
-    return {**result, "text": _dataset_text(result)}
-
-
-def dataset_facts(folder: Path) -> dict[str, Any]:
-    """Clips, seconds and rejections of a dataset; nothing is written.
-
-    Returns {dataset, clips, audio_seconds, clip_seconds {shortest, longest}, rejected {reason: n}, rejected_seconds
-    {reason: s}, chapters, speakers, aligned, card}.
-    """
-    clips = _rows(folder / "train_manifest.jsonl")
-    rejections = _rows(folder / "rejections.jsonl")
-    seconds = [float(row.get("audio_seconds") or 0.0) for row in clips]
-    lost: dict[str, float] = {}
-    for row in rejections:
-        lost[str(row.get("reason"))] = lost.get(str(row.get("reason")), 0.0) + _seconds(row)
-    return {
-        "dataset": str(folder),
-        "clips": len(clips),
-        "audio_seconds": round(sum(seconds), 1),
-        "clip_seconds": {"shortest": min(seconds, default=None), "longest": max(seconds, default=None)},
-        "rejected": dict(Counter(str(row.get("reason")) for row in rejections).most_common()),
-        "rejected_seconds": {reason: round(total, 1) for reason, total in sorted(lost.items())},
-        "chapters": _by(clips, "chapter"),
-        "speakers": _by(clips, "speaker"),
-        "aligned": len(_rows(folder / "train_aligned.jsonl")),
-        "card": _card(folder),
-    }
+def _run_report(workspace: Workspace, name: str, outputs: Sequence[Path], *, embed: bool) -> dict[str, Any]:
+    if embed or any(kind_of(output) == HTML for output in outputs):
+        raise UsageError(f"a page is made of datasets, and {name} is a run", hint="run.sh dashboard shows runs")
+    result = run_report(workspace, name)
+    return {**result, "outputs": write_outputs(result, outputs)}
 
 
 def run_report(workspace: Workspace, name: str) -> dict[str, Any]:
@@ -98,89 +66,20 @@ def run_report(workspace: Workspace, name: str) -> dict[str, Any]:
     return {**result, "text": _run_text(evidence, verdicts, result["next"])}
 
 
-def _report(workspace: Workspace, target: str) -> dict[str, Any]:
+def _found(workspace: Workspace, target: str) -> str | Path:
+    """A run's name, or a dataset's folder."""
     given = Path(target)
     if NAME.match(target) and (workspace.runs / target / "run.json").is_file():
-        return run_report(workspace, target)
+        return target
     if (given / "run.json").is_file() and given.resolve().parent == workspace.runs.resolve():
-        return run_report(workspace, given.resolve().name)
+        return given.resolve().name
     for folder in (given, workspace.root / target, workspace.datasets / target):
         if any((folder / name).is_file() for name in _DATASET_FILES):
-            return dataset_report(folder.resolve())
+            return folder.resolve()
     raise InputUnusable(
         f"{target} is neither a run nor a dataset of {workspace.root}",
         hint=f"a dataset holds one of {', '.join(_DATASET_FILES)}; a run is given by its name: run.sh runs",
     )
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    return [row for _, row in read_jsonl(path)] if path.is_file() else []
-
-
-def _seconds(row: dict[str, Any]) -> float:
-    given = row.get("audio_seconds")
-    return float(given if given is not None else (row.get("end") or 0.0) - (row.get("start") or 0.0))
-
-
-def _by(rows: Iterable[dict[str, Any]], field: str) -> dict[str, int]:
-    return dict(Counter(str(row[field]) for row in rows if row.get(field)))
-
-
-def _card(folder: Path) -> dict[str, Any] | None:
-    try:
-        return load_card(folder).model_dump()
-    except ConfigError as error:
-        progress(f"the card: {error.message}")
-        return None
-
-
-def _batch_state(folder: Path, clips: int, rejected: int) -> str | None:
-    state = {
-        "name": f"tts-dataset {folder.name}",
-        "description": "TTS dataset build summary",
-        "total": clips + rejected,
-        "successful": clips,
-        "failed": rejected,
-    }
-    try:
-        write_json(folder / BATCH_STATE, state)
-    except DiskError as error:
-        progress(f"{BATCH_STATE} was not written: {error.message}")
-        return None
-    return str(folder / BATCH_STATE)
-
-
-def _dataset_text(result: dict[str, Any]) -> str:
-    kept, lost = result["audio_seconds"], sum(result["rejected_seconds"].values())
-    share = f", {kept / (kept + lost):.0%} of the speech" if kept + lost else ""
-    lines = [
-        f"# Dataset {Path(result['dataset']).name}",
-        "",
-        f"- clips: {result['clips']}, {duration(kept)} of audio{share}; with word times: {result['aligned']}",
-    ]
-    if result["clips"]:
-        lengths = result["clip_seconds"]
-        lines.append(f"- shortest clip {lengths['shortest']:.1f} s, longest {lengths['longest']:.1f} s")
-    card = result["card"]
-    if card:
-        lines.append(
-            f"- speaker {card['speaker']}, {card['language']}; {card['licence']}; consent: {card['consent_basis']}"
-        )
-    else:
-        lines.append(
-            "- dataset.yaml is missing or wrong: training refuses a dataset without source, licence and consent"
-        )
-    lines += ["", "## Rejected", ""]
-    if result["rejected"]:
-        seconds = result["rejected_seconds"]
-        lines += table(
-            ("reason", "clips", "seconds"), [(name, n, seconds[name]) for name, n in result["rejected"].items()]
-        )
-    else:
-        lines.append("Nothing was rejected.")
-    if result["chapters"]:
-        lines += ["", "## Clips per chapter", "", *table(("chapter", "clips"), result["chapters"].items())]
-    return "\n".join(lines) + "\n"
 
 
 def _epoch_row(item: EpochEvidence) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import yaml
 from tts_train.backends.licences import Licence
 from tts_train.dataset import Card
 from tts_train.review.decision.measured import measures_from, number
-from tts_train.review.table import table
+from tts_train.table import table
 
 _ROWS = {
     "wer": "word error rate",

@@ -16,8 +16,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tts_train.errors import InputUnusable
 from tts_train.files import publish_folder, sha256_file, write_json
 from tts_train.probe.material import Stimulus
@@ -107,13 +105,13 @@ def _disguised(wav: bytes) -> bytes:
 
     Without it whoever looks into the folder sees which of A and B is X, and which clips are a control.
     """
+    import numpy as np
+
     try:
         with wave.open(io.BytesIO(wav)) as sound:
             form, samples = sound.getparams(), np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
     except (wave.Error, EOFError) as error:
-        raise InputUnusable(
-            "a matched copy is no WAV file", hint="measure again: run.sh probe RUN"
-        ) from error
+        raise InputUnusable("a matched copy is no WAV file", hint="measure again: run.sh probe RUN") from error
     noise = np.random.default_rng(secrets.randbits(128))
     longer = np.pad(samples.astype(np.int32), (0, secrets.randbelow(round(_TAIL_SECONDS * form.framerate))))
     moved = np.clip(longer + noise.integers(-1, 2, len(longer)), -(2**15), 2**15 - 1).astype("<i2")

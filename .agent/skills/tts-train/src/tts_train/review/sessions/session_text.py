@@ -7,7 +7,7 @@ from typing import Any
 
 from tts_train.review.commandline import command_line
 from tts_train.review.record.trials import POSITIONS
-from tts_train.review.table import table
+from tts_train.table import table
 from tts_train.workspace import Workspace
 
 
