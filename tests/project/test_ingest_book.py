@@ -17,11 +17,12 @@ import pytest
 from tts_train.audio import Audio, probe_source, read_audio, stream, write_audio
 from tts_train.dataset import load_manifest
 from tts_train.errors import ConfigError, InputUnusable
-from tts_train.ingest import book, cut, parts, speech
+from tts_train.ingest import cut, parts, second_pass, speech
 from tts_train.ingest.book import ingest_book
+from tts_train.ingest.models import resolve_model
 from tts_train.ingest.options import IngestOptions
 from tts_train.ingest.speech import RATE, SpeechOptions, speech_probabilities, speech_spans
-from tts_train.ingest.transcribe import Heard, Recogniser, resolve_model
+from tts_train.ingest.transcribe import Heard, Recogniser
 from tts_train.quality.wer import word_errors
 
 DEMO = Path(__file__).resolve().parents[2] / "datasets/demo"
@@ -103,7 +104,10 @@ class Deaf:
     asked = 0
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        Deaf.asked = 0
+        """As ears(): asked for once per part."""
+
+    def detect_language(self, _: Audio) -> tuple[str, float]:
+        return "en", 0.5
 
     def hear_all(self, audios: list[Audio]) -> list[Heard]:
         Deaf.asked += len(audios)
@@ -125,7 +129,7 @@ def test_no_clip_crosses_the_chapter_border(source: Path, built: tuple[Path, dic
 
 def test_all_speech_is_in_the_manifest_or_rejected(built: tuple[Path, dict[str, Any]]) -> None:
     out, result = built
-    spans = json.loads((out / "parts/speech.json").read_text())["spans"]
+    spans = json.loads((out / "parts/speech-00000.json").read_text())["spans"]
     placed = rows(out / parts.MANIFEST) + rows(out / parts.REJECTIONS)
     ticks = np.zeros(round(2 * EXCERPT_SECONDS * 1000) + 1000, bool)
     for item in placed:
@@ -144,8 +148,10 @@ def test_texts_and_audio_belong_together(built: tuple[Path, dict[str, Any]]) -> 
     out, result = built
     clips = load_manifest(out / parts.MANIFEST)
     truth = (DEMO / "book.txt").read_text().split("# ")[1:3]
-    first = [clip.text for clip in clips if clip.start < EXCERPT_SECONDS]
-    second = [clip.text for clip in clips if clip.start >= EXCERPT_SECONDS]
+    # A heading alone may be too short for a clip; its text is known all the same.
+    placed = sorted([*rows(out / parts.MANIFEST), *rows(out / parts.REJECTIONS)], key=lambda row: row["start"])
+    first = [row["text"] for row in placed if row["start"] < EXCERPT_SECONDS]
+    second = [row["text"] for row in placed if row["start"] >= EXCERPT_SECONDS]
 
     assert result["clips"] == len(clips) >= 4
     for words, text in zip((first, second), truth, strict=True):
@@ -156,7 +162,7 @@ def test_texts_and_audio_belong_together(built: tuple[Path, dict[str, Any]]) -> 
         audio = read_audio(out / clip.audio_file)
         assert audio.rate == 24000
         assert audio.seconds == pytest.approx(clip.end - clip.start, abs=0.002)
-        assert 1.0 <= audio.seconds <= 10.5
+        assert 1.5 <= audio.seconds <= 10.5
         # A clip opens and closes in a pause: its first and last 20 ms are far below its speech.
         edges = np.concatenate([audio.samples[:480], audio.samples[-480:]])
         assert np.sqrt(np.mean(edges**2)) < 0.1 * np.abs(audio.samples).max()
@@ -187,7 +193,7 @@ def test_an_interrupted_build_resumes_to_the_same_bytes(
 
 
 def test_a_finished_build_has_nothing_left_to_do(source: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(book, "Recogniser", None)
+    monkeypatch.setattr(second_pass, "ears", None)
     before = everything(copy)
 
     result = again(source, copy)
@@ -216,7 +222,8 @@ def test_only_the_damaged_part_is_made_again(
 def test_too_many_rejections_fail_with_everything_kept(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(book, "Recogniser", Deaf)
+    monkeypatch.setattr(second_pass, "ears", Deaf)
+    monkeypatch.setattr(Deaf, "asked", 0)
     out = tmp_path / "voice"
 
     with pytest.raises(InputUnusable, match="no clip is left") as caught:
@@ -225,15 +232,15 @@ def test_too_many_rejections_fail_with_everything_kept(
     assert caught.value.exit_code == 65
     rejected = rows(out / parts.REJECTIONS)
     assert len(rejected) > 3
-    assert {item["reason"] for item in rejected} <= {"no-speech-text", "too-short"}
-    assert sum(item["reason"] == "no-speech-text" for item in rejected) == Deaf.asked
+    assert {item["reason"] for item in rejected} == {"no-speech-text"}
+    assert len(rejected) == Deaf.asked
     assert all(read_audio(out / item["audio_file"]).seconds > 0 for item in rejected)
 
 
 def test_another_option_makes_the_parts_again_and_leaves_nothing_behind(
     source: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(book, "Recogniser", Deaf)
+    monkeypatch.setattr(second_pass, "ears", Deaf)
 
     with pytest.raises(InputUnusable):
         ingest_book(source, "kumo", copy, options=IngestOptions(part_seconds=20.0))
@@ -257,12 +264,15 @@ def test_a_cut_file_is_refused_before_any_work(source: Path, tmp_path: Path) -> 
 
     with pytest.raises(InputUnusable):
         again(torn, tmp_path / "out", card=DEMO / "dataset.yaml")
+    assert not (tmp_path / "out" / parts.MANIFEST).exists()
 
 
 def test_dry_run_writes_nothing(source: Path, tmp_path: Path) -> None:
     plan = again(source, tmp_path / "out", dry_run=True)
 
     assert plan["chapters"] == ["First", "Second"]
+    assert [(row["number"], row["title"]) for row in plan["sources"][0]["chapters"]] == [(1, "First"), (2, "Second")]
+    assert "Second" in plan["text"]
     assert not (tmp_path / "out").exists()
 
 
@@ -280,11 +290,20 @@ def test_speech_does_not_depend_on_the_block_size(source: Path, monkeypatch: pyt
 
 def test_texts_do_not_depend_on_the_number_of_threads(built: tuple[Path, dict[str, Any]]) -> None:
     out, _ = built
-    clips = load_manifest(out / parts.MANIFEST)[:2]
+    clips = [read_audio(out / clip.audio_file) for clip in load_manifest(out / parts.MANIFEST)[:2]]
 
-    alone = Recogniser(resolve_model(), "en", threads=1).hear_all([read_audio(out / clip.audio_file) for clip in clips])
+    alone, both = (Recogniser(resolve_model(), "en", threads=threads).hear_all(clips) for threads in (1, 2))
 
-    assert [heard.text for heard in alone] == [clip.text for clip in clips]
+    assert alone == both
+
+
+def test_two_processes_make_the_same_dataset_as_one(
+    source: Path, built: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    result = again(source, tmp_path / "voice", card=DEMO / "dataset.yaml", jobs=2)
+
+    assert result["parts"]["worked_now"] == result["parts"]["all"] > 2
+    assert everything(tmp_path / "voice") == everything(built[0])
 
 
 def test_windows_are_slices_of_the_source(source: Path) -> None:

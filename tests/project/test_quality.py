@@ -9,6 +9,7 @@ import pytest
 from tts_train.audio import Audio
 from tts_train.errors import InputUnusable
 from tts_train.quality import levels
+from tts_train.quality.clip_measures import text_measures
 from tts_train.quality.mel import mel_distance
 from tts_train.quality.speaker import centroid, embedding, similarity, speaker_similarity
 
@@ -80,4 +81,4 @@ def test_bandwidth_sees_through_resampling(readings: Readings) -> None:
 
 
 def test_pace(readings: Readings) -> None:
-    assert levels.words_per_second("Twenty 2 words", 2.0) == 1.5
+    assert text_measures("Twenty 2 words", 2.0, "en")["words_per_second"] == 1.5

@@ -222,16 +222,20 @@ def test_config_keys_are_explained() -> None:
 
 def test_rejection_reasons_are_explained() -> None:
     from tts_train.backends.piper.examples import REASONS
+    from tts_train.dataset_report.reasons import REASONS as TOLD
+    from tts_train.ingest.screen.options import default_filters
 
     raised = r'(?:AlignmentFailed\(|BadLine\(\s*(?:line\.)?number,|_rejection\(line, name,|return)\s*"([a-z]+-[a-z-]+)"'
     sources = [path for part in ("align", "ingest") for path in sorted((PACKAGE / part).glob("*.py"))]
     reasons = {reason for path in sources for reason in re.findall(raised, path.read_text(encoding="utf-8"))}
     page = (SKILL / "references/dataset.md").read_text(encoding="utf-8")
 
-    assert {"text-does-not-fit", "low-confidence", "bad-line", "too-short"} <= reasons, (
-        "the code's reasons were not found"
-    )
-    assert {reason for reason in reasons | set(REASONS) if f"`{reason}`" not in page} == set()
+    assert {"text-does-not-fit", "low-confidence", "bad-line"} <= reasons, "the code's reasons were not found"
+    for item in default_filters("book", 1.5, 15.0, wer=True):
+        reasons |= {
+            code for code, limit in ((item.kind.low, item.low), (item.kind.high, item.high)) if limit is not None
+        }
+    assert {reason for reason in reasons | set(REASONS) | set(TOLD) if f"`{reason}`" not in page} == set()
 
 
 def test_every_reference_is_linked_with_its_occasion() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tts_train.audio import Chapter
-from tts_train.ingest.cut import covered_seconds, cut_ends, cut_limits
+from tts_train.ingest.cut import cut_ends, cut_limits
 from tts_train.ingest.merge import Span, Utterance
 from tts_train.ingest.speech import WINDOW_SECONDS, SpeechOptions, speech_spans
 
@@ -51,14 +51,25 @@ def test_a_chapter_border_splits_speech() -> None:
     assert [(span.start, span.end, span.chapter) for span in found] == [(0.0, 1.0, 1), (1.0, windows(60), 2)]
 
 
+def test_sound_without_a_pause_is_split_where_speech_is_least_likely() -> None:
+    endless = probabilities((0.9, 5000))
+    endless[1300], endless[2400] = 0.4, 0.38
+
+    found = speech_spans(endless, 5000 * WINDOW_SECONDS, [], SpeechOptions(pad=0.05, longest=100.0))
+
+    assert [(span.start, span.end) for span in found] == [(0.0, windows(2400)), (windows(2400), windows(5000))]
+    bounded = speech_spans(endless, 5000 * WINDOW_SECONDS, [], SpeechOptions())
+    assert max(span.end - span.start for span in bounded) <= 30.0
+    assert sum(span.end - span.start for span in bounded) == windows(5000)
+
+
 def test_cuts_take_the_quietest_frame_within_their_limits() -> None:
     frames = np.full(400, -20.0)
     frames[85] = frames[90] = -70.0
     frames[315] = -60.0
-    utterance = Utterance((Span(1.0, 3.0, 1),))
 
-    assert cut_ends(utterance, (0.0, 4.0), frames, 0.0) == (0.855, 3.155)
-    assert cut_ends(utterance, (0.88, 3.1), frames, 0.0)[0] == 0.905
+    assert cut_ends((1.0, 3.0), (0.0, 4.0), frames, 0.0) == (0.855, 3.155)
+    assert cut_ends((1.0, 3.0), (0.88, 3.1), frames, 0.0)[0] == 0.905
 
 
 def test_limits_are_half_the_pause_and_the_chapter() -> None:
@@ -66,8 +77,3 @@ def test_limits_are_half_the_pause_and_the_chapter() -> None:
 
     assert cut_limits(spans, Utterance((spans[1],)), (0.0, 2.02)) == (1.1, 2.02)
     assert cut_limits(spans, Utterance((spans[2],)), (2.02, 9.0)) == (2.05, 9.0)
-
-
-def test_covered_seconds_counts_overlaps_once() -> None:
-    assert covered_seconds([(0.0, 10.0), (20.0, 30.0)], [(5.0, 8.0), (7.0, 22.0), (29.0, 40.0)]) == pytest.approx(8.0)
-    assert covered_seconds([(0.0, 1.0)], []) == 0.0

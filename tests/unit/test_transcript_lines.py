@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tts_train.ingest.transcript import BadLine, Line, read_line, read_lines
+from tts_train.ingest.lines import BadLine, Line, checked_line, parsed
+from tts_train.ingest.lists import read_list
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=8),
@@ -22,6 +24,11 @@ lines = (
     | json_values.map(lambda value: json.dumps(value).encode())
     | st.dictionaries(names, json_values, max_size=3).map(lambda value: json.dumps(value).encode())
 )
+
+
+def read_line(number: int, raw: bytes) -> Line:
+    row = parsed(number, raw)
+    return checked_line(number, row.get("audio_file"), row.get("text"))
 
 
 @given(lines)
@@ -37,17 +44,41 @@ def test_any_line_is_a_line_or_a_bad_line(raw: bytes) -> None:
     assert told == (7, True, True)
 
 
-@given(st.lists(lines.filter(lambda raw: b"\n" not in raw and raw.strip()), max_size=30))
-def test_bad_lines_cost_no_good_one(tmp_path_factory: pytest.TempPathFactory, junk: list[bytes]) -> None:
-    good = [json.dumps({"audio_file": f"clip-{number}.wav", "text": "Hello there."}).encode() for number in range(3)]
+GOOD = [json.dumps({"audio_file": f"clip-{number}.wav", "text": "Hello there."}).encode() for number in range(20)]
+bad_lines = st.one_of(
+    st.binary(min_size=1, max_size=40).filter(
+        lambda raw: b"\n" not in raw and raw.strip() and not raw.startswith(b"{")
+    ),
+    st.sampled_from([b"{", b"[]", b"null", b"7", b'"text"', b"\xff\xfe", b"[" * 2000, b"9" * 5000, b'{"a": NaN}']),
+    st.builds(lambda value: json.dumps({"audio_file": value, "text": "hi"}).encode(), st.none() | st.integers()),
+    st.builds(
+        lambda value: json.dumps({"audio_file": "a.wav", "text": value}).encode(), st.sampled_from(["", "...", 1])
+    ),
+    st.builds(lambda value: json.dumps({"audio_file": f"{value}\0", "text": "hi"}).encode(), st.text(max_size=5)),
+    st.sampled_from(GOOD),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(bad_lines, min_size=200, max_size=200), st.randoms(use_true_random=False))
+def test_two_hundred_bad_lines_give_as_many_reasons_and_cost_no_good_one(
+    tmp_path_factory: pytest.TempPathFactory, junk: list[bytes], random: Random
+) -> None:
+    places = sorted(random.sample(range(1, 221), 20))
+    # A good line is good once: its copies are bad, wherever they stand, so the first of each is what counts.
+    told = iter(junk)
+    lines = dict(zip(places, GOOD, strict=True))
+    content = [lines.get(number) or next(told) for number in range(1, 221)]
     path = tmp_path_factory.mktemp("list") / "transcripts.jsonl"
-    path.write_bytes(b"\n".join([good[0], *junk, good[1], b"", good[2]]))
+    path.write_bytes(b"\n".join(content))
 
-    found, bad = read_lines(path)
+    found = read_list(path, path.parent)
 
-    assert {"clip-0.wav", "clip-1.wav", "clip-2.wav"} <= {line.audio_file for line in found}
-    assert len(found) + len(bad) == len(junk) + 3
-    assert [line.number for line in found if line.audio_file == "clip-2.wav"] == [len(junk) + 4]
+    assert sorted(line.audio_file for line in found.lines) == sorted(f"clip-{number}.wav" for number in range(20))
+    assert len(found.bad) == 200
+    assert sorted([line.number for line in found.lines] + [error.number for error in found.bad]) == list(range(1, 221))
+    assert all(error.reason and error.message for error in found.bad)
+    json.dumps([error.message for error in found.bad]).encode()
 
 
 def test_white_space_is_folded_and_a_second_use_of_a_file_refused(tmp_path: Path) -> None:
@@ -55,10 +86,10 @@ def test_white_space_is_folded_and_a_second_use_of_a_file_refused(tmp_path: Path
     row = json.dumps({"audio_file": "a.wav", "text": " Two\n words "})
     path.write_text(f"{row}\n{row}\n")
 
-    found, bad = read_lines(path)
+    found = read_list(path, tmp_path)
 
-    assert found == [Line(1, "a.wav", "Two words")]
-    assert [(error.number, error.reason) for error in bad] == [(2, "duplicate")]
+    assert found.lines == [Line(1, "a.wav", "Two words")]
+    assert [(error.number, error.reason) for error in found.bad] == [(2, "duplicate")]
 
 
 @pytest.mark.parametrize(

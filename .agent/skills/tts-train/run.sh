@@ -9,6 +9,8 @@ doctor             core     say what this machine can and cannot do; installs no
 demo               core     the whole loop on the packaged audiobook, in minutes, on a CPU
 ingest             project  audiobook to clips, texts and a manifest
 ingest-transcript  project  existing clips and texts to a manifest
+screen             project  measure the clips of a dataset again and apply filters
+rejections         core     list rejected clips, or take some back
 align              project  word times for every clip of a dataset
 convert-qwen3      project  clips to Qwen3-TTS codes
 config             core     write or check a training config
@@ -24,7 +26,7 @@ lineage            core     the tree of runs, moves and verdicts
 ship               core     a judged epoch as a voice package with all it needs to speak
 runs               core     list training runs, or adopt checkpoints from elsewhere
 status             core     is it alive, how far, how long still
-report             core     epochs of a run side by side
+report             core     epochs of a run side by side, or a dataset as numbers and a page
 tensorboard        skill    serve the TensorBoard of the runs
 infer              core     speak a text with an epoch of a run
 export             core     turn an epoch into voice files of its family

@@ -1,8 +1,8 @@
 """Decoding, resampling and writing audio. Everything is mono float32 in [-1, 1].
 
 Decoding streams through PyAV, which bundles its codecs, so no ffmpeg binary is needed and a twenty-hour book never
-stands in memory. "It decoded" proves nothing (libsndfile repairs a half WAV in silence): the decoded length is
-compared with what the container promised.
+stands in memory. "It decoded" proves nothing (libsndfile repairs a half WAV in silence): the container's structure is
+checked (integrity.py), and the decoded length is compared with what the container promised.
 """
 
 from __future__ import annotations
@@ -12,20 +12,40 @@ import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tts_train.decoding import AudioFault, Chapter, SourceInfo, decoded_chunks, probe_source
 from tts_train.errors import InputUnusable
 from tts_train.files import atomic_write_bytes
+from tts_train.integrity import tear_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+__all__ = [
+    "SUFFIXES",
+    "Audio",
+    "AudioFault",
+    "Chapter",
+    "SourceInfo",
+    "header_seconds",
+    "probe_source",
+    "read_audio",
+    "stream",
+    "write_audio",
+]
+
 SUFFIXES = {".wav": "WAV", ".flac": "FLAC"}
 """What is written, by the file's ending."""
 
 LENGTH_TOLERANCE = 0.01
-"""A decoded length may differ from the container's by this share (and by half a second) before it counts as torn."""
+"""A long recording may lack this share of its length (or half a second) before it counts as torn."""
+
+_SLACK = {LENGTH_TOLERANCE: 0.5, 0.0: 0.2}
+"""Tolerance → seconds. 0.2: measured 0.01 to 0.04 s between what AAC, Opus and Vorbis promise and decode to."""
+
+_LOSSLESS_SLACK = 0.005
 
 
 @dataclass(frozen=True)
@@ -48,57 +68,6 @@ class Audio:
         return Audio(soxr.resample(self.samples, self.rate, rate, quality="VHQ"), rate)
 
 
-@dataclass(frozen=True)
-class Chapter:
-    """A chapter mark of an audiobook; start and end in seconds."""
-
-    index: int
-    title: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True)
-class SourceInfo:
-    """What a container says about its audio, before decoding."""
-
-    seconds: float
-    rate: int
-    channels: int
-    codec: str
-    chapters: tuple[Chapter, ...]
-
-
-def probe_source(path: Path) -> SourceInfo:
-    """Read the header. Raises InputUnusable when there is no audio in it."""
-    import av
-
-    _require_file(path)
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise InputUnusable(f"{path} holds no audio stream", hint="name an audio file")
-            stream = container.streams.audio[0]
-            # 0: what libav says of any text in a file called .flac; none at all: a codec that it does not know.
-            if not getattr(stream, "rate", 0):
-                raise InputUnusable(f"{path} names no sample rate: it is no audio", hint="name an audio file")
-            duration = container.duration / av.time_base if container.duration else 0.0
-            chapters = tuple(
-                Chapter(
-                    index,
-                    str(mark["metadata"].get("title", f"Chapter {index}")),
-                    float(mark["start"] * mark["time_base"]),
-                    float(mark["end"] * mark["time_base"]),
-                )
-                for index, mark in enumerate(container.chapters(), 1)
-            )
-            return SourceInfo(duration, stream.rate, stream.channels, stream.codec.name, chapters)
-    except av.FFmpegError as error:
-        raise InputUnusable(
-            f"{path} could not be read as audio: {error}", hint="convert it or record it again"
-        ) from error
-
-
 def header_seconds(path: Path) -> float | None:
     """Length by the header of a WAV or FLAC file, without a library; None for what this cannot read."""
     with path.open("rb") as file:
@@ -114,13 +83,14 @@ def header_seconds(path: Path) -> float | None:
         return None
 
 
-def stream(path: Path, rate: int | None = None, block_seconds: float = 60.0) -> Iterator[NDArray[np.float32]]:
+def stream(
+    path: Path, rate: int | None = None, block_seconds: float = 60.0, *, tolerance: float = LENGTH_TOLERANCE
+) -> Iterator[NDArray[np.float32]]:
     """Decode `path` in blocks of exactly `block_seconds` (the last one shorter), mono at `rate` (None: native).
 
-    Resampling runs through one soxr stream, so blocks join without seams. Raises InputUnusable when the file does
-    not decode, or decodes to another length than its container promised.
+    Resampling runs through one soxr stream, so blocks join without seams. Raises AudioFault when the file does not
+    decode, holds samples that are not finite, or (after the last block) lacks more than `tolerance` of its length.
     """
-    import av
     import numpy as np
     import soxr
 
@@ -148,32 +118,33 @@ def stream(path: Path, rate: int | None = None, block_seconds: float = 60.0) -> 
         if last and len(rest):
             yield rest
 
-    try:
-        for samples in _decoded(path):
-            decoded += len(samples)
-            yield from blocks(resampler.resample_chunk(samples) if resampler else samples, last=False)
-    except av.FFmpegError as error:
-        raise InputUnusable(
-            f"{path} stops decoding after {decoded / info.rate:.1f} s: {error}",
-            hint="restore the file from its source",
-        ) from error
+    for samples in decoded_chunks(path):
+        decoded += len(samples)
+        yield from blocks(resampler.resample_chunk(samples) if resampler else samples, last=False)
     tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True) if resampler else np.zeros(0, np.float32)
     yield from blocks(tail, last=True)
-    _check_length(path, decoded / info.rate, info.seconds)
+    _require_whole(path, decoded / info.rate, info, tolerance)
 
 
-def read_audio(path: Path, rate: int | None = None) -> Audio:
-    """The whole of a short file. Use `stream` for books."""
+def read_audio(path: Path, rate: int | None = None, *, longest: float | None = None) -> Audio:
+    """The whole of a short file, of which nothing may be missing. Use `stream` for books.
+
+    Raises AudioFault as `stream` does, for a file without samples, and for one of more than `longest` seconds (before
+    the rest of it is decoded).
+    """
     import numpy as np
 
     native = rate or probe_source(path).rate
-    blocks = list(stream(path, native, block_seconds=600.0))
+    blocks, seconds = [], 0.0
+    for block in stream(path, native, block_seconds=min(longest or 600.0, 600.0), tolerance=0.0):
+        blocks.append(block)
+        seconds += len(block) / native
+        if longest is not None and seconds > longest:
+            told = f"{path} is longer than {longest:g} s"
+            raise AudioFault(told, reason="too-long", numbers={"longest": longest}, hint="cut it into clips")
     if not blocks:
-        raise InputUnusable(f"{path} holds no samples", hint="record it again")
-    samples = np.concatenate(blocks)
-    if not np.isfinite(samples).all():
-        raise InputUnusable(f"{path} holds samples that are not finite", hint="write it again as PCM")
-    return Audio(samples, native)
+        raise AudioFault(f"{path} holds no samples", reason="empty-file", numbers={"bytes": path.stat().st_size})
+    return Audio(np.concatenate(blocks), native)
 
 
 def write_audio(path: Path, audio: Audio) -> None:
@@ -190,30 +161,18 @@ def write_audio(path: Path, audio: Audio) -> None:
     atomic_write_bytes(path, buffer.getvalue())
 
 
-def _decoded(path: Path) -> Iterator[NDArray[np.float32]]:
-    """Mono float32 chunks at the native rate; channels are averaged."""
-    import av
-    import numpy as np
-
-    with av.open(str(path)) as container:
-        audio = container.streams.audio[0]
-        # Not "mono" here: libswresample keeps the power, and two equal channels come out 3 dB louder, above full scale.
-        planar = av.AudioResampler("fltp", audio.layout.name, audio.rate)
-        for frame in container.decode(audio):
-            for channels in planar.resample(frame):
-                yield channels.to_ndarray().mean(axis=0, dtype=np.float32)
-        for channels in planar.resample(None):
-            yield channels.to_ndarray().mean(axis=0, dtype=np.float32)
-
-
-def _check_length(path: Path, decoded: float, promised: float) -> None:
-    if promised and abs(decoded - promised) > max(0.5, LENGTH_TOLERANCE * promised):
-        raise InputUnusable(
-            f"{path} decodes to {decoded:.1f} s but promises {promised:.1f} s: it is cut or damaged",
-            hint="restore the file from its source",
+def _require_whole(path: Path, decoded: float, info: SourceInfo, tolerance: float) -> None:
+    """Less than was promised is missing audio; more is a header that does not know."""
+    numbers: dict[str, Any] = {"decoded_seconds": round(decoded, 4)}
+    tear = tear_of(path)
+    if tear and tear.share > tolerance:
+        raise AudioFault(f"{path} is cut off: {tear.message}", reason="truncated-audio", numbers=numbers)
+    lossless = info.codec == "flac" or info.codec.startswith("pcm_")
+    slack = _LOSSLESS_SLACK if lossless and not tolerance else _SLACK.get(tolerance, 0.5)
+    promised = info.promised_seconds
+    if promised and promised - decoded > max(slack, tolerance * promised):
+        raise AudioFault(
+            f"{path} decodes to {decoded:.2f} s but promises {promised:.2f} s: it is cut or damaged",
+            reason="truncated-audio",
+            numbers={**numbers, "promised_seconds": round(promised, 4)},
         )
-
-
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        raise InputUnusable(f"{path} is not a file", hint="check the path")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -48,16 +48,16 @@ def _without_first(held: NDArray[np.float32], base: int, first: int) -> tuple[ND
 
 
 def cut_ends(
-    utterance: Utterance, limits: tuple[float, float], frames: NDArray[np.float64], origin: float
+    speech: tuple[float, float], limits: tuple[float, float], frames: NDArray[np.float64], origin: float
 ) -> tuple[float, float]:
-    """Where to cut: the quietest 10 ms frame beside the speech, at most 0.2 s away and inside `limits`.
+    """Where to cut: the quietest 10 ms frame beside `speech` (start, end), at most 0.2 s away and inside `limits`.
 
     `frames` are levels in dB of 10 ms frames that start at `origin`. All times in seconds of the source.
     """
-    earliest = max(utterance.start - PAD_SECONDS, limits[0])
-    latest = min(utterance.end + PAD_SECONDS, limits[1])
-    start = _quietest(frames, origin, earliest, max(earliest, utterance.start - _KEEP_AWAY))
-    end = _quietest(frames, origin, min(latest, utterance.end + _KEEP_AWAY), latest)
+    earliest = max(speech[0] - PAD_SECONDS, limits[0])
+    latest = min(speech[1] + PAD_SECONDS, limits[1])
+    start = _quietest(frames, origin, earliest, max(earliest, speech[0] - _KEEP_AWAY))
+    end = _quietest(frames, origin, min(latest, speech[1] + _KEEP_AWAY), latest)
     return start, end
 
 
@@ -66,8 +66,7 @@ def cut_limits(spans: Sequence[Span], utterance: Utterance, chapter: tuple[float
 
     `spans` are all spans of the source, sorted.
     """
-    starts = [span.start for span in spans]
-    first = bisect_left(starts, utterance.start)
+    first = bisect_left(spans, utterance.start, key=lambda span: span.start)
     last = first + len(utterance.spans)
     before = (spans[first - 1].end + utterance.start) / 2 if first else chapter[0]
     after = (utterance.end + spans[last].start) / 2 if last < len(spans) else chapter[1]
@@ -92,31 +91,3 @@ def piece(window: Audio, origin: float, start: float, end: float) -> Audio:
     samples[:size] *= ramp
     samples[len(samples) - size :] *= ramp[::-1]
     return Audio(samples, window.rate)
-
-
-def measures(native: Audio, clip: Audio) -> dict[str, Any]:
-    """Numbers about a clip's sound; bandwidth and clipping from the source's own rate."""
-    return {
-        "source_rate": native.rate,
-        "bandwidth_hz": round(levels.bandwidth_hz(native)),
-        "clipped_ratio": round(levels.clipped_ratio(native), 6),
-        "silence_ratio": round(levels.silence_ratio(clip), 4),
-        "peak_dbfs": round(levels.peak_dbfs(clip), 2),
-        "rms_dbfs": round(levels.rms_dbfs(clip), 2),
-    }
-
-
-def covered_seconds(spans: Iterable[tuple[float, float]], kept: Iterable[tuple[float, float]]) -> float:
-    """Seconds of `spans` that lie inside any of `kept`."""
-    ranges = sorted(kept)
-    total, index = 0.0, 0
-    for start, end in sorted(spans):
-        while index < len(ranges) and ranges[index][1] <= start:
-            index += 1
-        at = index
-        reached = start
-        while at < len(ranges) and ranges[at][0] < end:
-            total += max(0.0, min(end, ranges[at][1]) - max(reached, ranges[at][0]))
-            reached = max(reached, ranges[at][1])
-            at += 1
-    return total

@@ -9,20 +9,25 @@ from tts_train.ingest.merge import MergeRule
 from tts_train.ingest.speech import SpeechOptions
 from tts_train.ingest.transcribe import Guards
 
+MIN_SECONDS = 1.5
+MAX_SECONDS = 15.0
+"""What the screen keeps of a book's clips, unless told otherwise."""
+
+_ANY_PACE = Guards(min_characters_per_second=0.0, max_characters_per_second=1e6)
+"""Pace is a number, so the screen judges it; here only Whisper's own doubts count."""
+
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """Every number that shapes the dataset; a change makes the parts again."""
+    """Every number that shapes the clips; a change makes the parts again. `loudness` in LUFS; None leaves it."""
 
     rule: MergeRule = field(default_factory=MergeRule)
     speech: SpeechOptions = field(default_factory=SpeechOptions)
-    guards: Guards = field(default_factory=Guards)
-    min_seconds: float = 1.0
-    max_seconds: float = 15.0
-    max_clipped_ratio: float = 0.001
+    guards: Guards = _ANY_PACE
     beam: int = 5
     compute_type: str = "int8"
     part_seconds: float = 120.0
+    loudness: float | None = None
 
 
 def book_options(
@@ -35,6 +40,7 @@ def book_options(
     vad_threshold: float,
     beam: int,
     compute_type: str,
+    loudness: float | None = None,
 ) -> IngestOptions:
     """Options from the command line. Raises UsageError when they contradict each other."""
     if not 0 < target_min <= target_max <= max_sec or not 0 < min_sec <= max_sec or max_gap < 0:
@@ -45,8 +51,7 @@ def book_options(
     return IngestOptions(
         rule=MergeRule(max_gap, target_min, target_max),
         speech=SpeechOptions(threshold=vad_threshold, release=max(0.01, vad_threshold - 0.15)),
-        min_seconds=min_sec,
-        max_seconds=max_sec,
         beam=beam,
         compute_type=compute_type,
+        loudness=loudness,
     )

@@ -14,11 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tts_train.align.manifest import REJECTED_BY as ALIGN
-from tts_train.align.manifest import rejections_of
 from tts_train.audio import Audio, write_audio
 from tts_train.clip import Clip, Rejection
-from tts_train.dataset import Card, load_card, write_manifest, write_rejections
+from tts_train.dataset import Card, load_card
 from tts_train.errors import ConfigError, InputUnusable
 from tts_train.files import TEMPORARY, atomic_write_bytes, read_json, sha256_file, write_json
 from tts_train.yaml_config import load_yaml, validate
@@ -91,6 +89,10 @@ def load_part(out: Path, name: str, key: str) -> Part | None:
     receipt = read_json(place)
     if receipt["key"] != key or not all(_is_whole(out / file, digest) for file, digest in receipt["files"].items()):
         return None
+    return _part(receipt)
+
+
+def _part(receipt: Mapping[str, Any]) -> Part:
     return Part(
         [Clip(**row) for row in receipt["clips"]], [Rejection(**row) for row in receipt["rejections"]], receipt["files"]
     )
@@ -104,18 +106,15 @@ def save_part(out: Path, name: str, key: str, part: Part) -> None:
     )
 
 
-def finalise(out: Path, parts: Mapping[str, Part]) -> bool:
-    """Write the manifest and rejections from all parts and remove what no part names; whether anything changed."""
-    clips = [clip for part in parts.values() for clip in part.clips]
-    rejections = [item for part in parts.values() for item in part.rejections]
-    ids = {clip.id for clip in clips}
-    places = (out / MANIFEST, out / REJECTIONS)
-    before = [place.read_bytes() if place.is_file() else b"" for place in places]
-    later = [item for item in rejections_of(out / REJECTIONS, ALIGN) if item.id in ids]
-    _remove_strays(out, parts)
-    write_manifest(places[0], clips)
-    write_rejections(places[1], [*rejections, *later])
-    return before != [place.read_bytes() for place in places]
+def all_parts(out: Path) -> dict[str, Part]:
+    """Every part that has a receipt, whatever its key: the dataset as it was last built.
+
+    Raises ConfigError for a folder that no station of this product has built.
+    """
+    places = sorted((out / "parts").glob("part-*.json"))
+    if not places:
+        raise ConfigError(f"{out} has no receipts in parts/", hint="name a dataset folder that ingest has built")
+    return {place.stem: _part(read_json(place)) for place in places}
 
 
 def refuse_if_poor(result: Mapping[str, Any], total_seconds: float, max_rejected: float, out: Path) -> None:
@@ -148,7 +147,7 @@ def _is_whole(path: Path, digest: str) -> bool:
     return path.is_file() and sha256_file(path) == digest
 
 
-def _remove_strays(out: Path, parts: Mapping[str, Part]) -> None:
+def remove_strays(out: Path, parts: Mapping[str, Part]) -> None:
     """Files and receipts of an earlier plan, and temporary files of writers that died."""
     named = {file for part in parts.values() for file in part.files}
     for folder in ("clips", "rejected"):

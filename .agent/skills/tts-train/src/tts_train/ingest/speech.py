@@ -7,6 +7,7 @@ block size, and every call has the same input shape (ONNX Runtime keeps memory p
 from __future__ import annotations
 
 import functools
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ class SpeechOptions:
     min_speech: float = 0.1
     min_silence: float = 0.1
     pad: float = 0.05
+    longest: float = 30.0
+    """Sound that never pauses (music, noise) is split where speech is least likely, so that memory stays bounded."""
 
 
 def speech_probabilities(blocks: Iterable[NDArray[np.float32]]) -> tuple[NDArray[np.float32], float]:
@@ -50,7 +53,8 @@ def speech_probabilities(blocks: Iterable[NDArray[np.float32]]) -> tuple[NDArray
     hidden = np.zeros((1, 1, 128), np.float32)
     cell = np.zeros((1, 1, 128), np.float32)
     context = np.zeros(_CONTEXT, np.float32)
-    found: list[NDArray[np.float32]] = []
+    # One growing buffer: a small array kept per block would pin the heap between the blocks, 12 MiB per hour of audio.
+    found = array("f")
     total = 0
     for block in _fixed_blocks(blocks, WINDOW * _BLOCK_WINDOWS):
         if not np.isfinite(block).all():
@@ -61,16 +65,20 @@ def speech_probabilities(blocks: Iterable[NDArray[np.float32]]) -> tuple[NDArray
         windows = np.pad(block, (0, WINDOW * _BLOCK_WINDOWS - len(block))).reshape(_BLOCK_WINDOWS, WINDOW)
         before = np.vstack([context, windows[:-1, -_CONTEXT:]])
         output, hidden, cell = session.run(None, {"input": np.hstack([before, windows]), "h": hidden, "c": cell})
-        found.append(output.reshape(-1)[: -(-len(block) // WINDOW)])
+        found.frombytes(output.reshape(-1)[: -(-len(block) // WINDOW)].tobytes())
         context = windows[-1, -_CONTEXT:]
-    return (np.concatenate(found) if found else np.zeros(0, np.float32)), total / RATE
+    return np.frombuffer(found, np.float32), total / RATE
 
 
 def speech_spans(
     probabilities: NDArray[np.float32], seconds: float, chapters: Sequence[Chapter], options: SpeechOptions
 ) -> list[Span]:
-    """Sorted spans of speech, padded without overlap, split at chapter borders."""
-    voiced = _voiced(probabilities.tolist(), seconds, options)
+    """Sorted spans of speech, padded without overlap, split at chapter borders and where they are endless."""
+    voiced = [
+        piece
+        for start, end in _voiced((float(value) for value in probabilities), seconds, options)
+        for piece in _bounded(start, end, probabilities, options.longest)
+    ]
     padded: list[tuple[float, float]] = []
     for index, (start, end) in enumerate(voiced):
         room_before = (start - voiced[index - 1][1]) / 2 if index else start
@@ -79,7 +87,7 @@ def speech_spans(
     return [Span(round(left, 4), round(right, 4), chapter) for left, right, chapter in _by_chapter(padded, chapters)]
 
 
-def _voiced(probabilities: list[float], seconds: float, options: SpeechOptions) -> list[tuple[float, float]]:
+def _voiced(probabilities: Iterable[float], seconds: float, options: SpeechOptions) -> list[tuple[float, float]]:
     """Hysteresis over windows: (start, end) without padding."""
     spans: list[tuple[float, float]] = []
     start: float | None = None
@@ -97,6 +105,22 @@ def _voiced(probabilities: list[float], seconds: float, options: SpeechOptions) 
     if start is not None:
         spans.append((start, min(seconds, quiet_since or seconds)))
     return [span for span in spans if span[1] - span[0] >= options.min_speech]
+
+
+def _bounded(
+    start: float, end: float, probabilities: NDArray[np.float32], longest: float
+) -> Iterator[tuple[float, float]]:
+    """A span, split in its middle half at the least likely windows until no piece is longer than `longest`."""
+    rest = [(start, end)]
+    while rest:
+        left, right = rest.pop()
+        if right - left <= longest:
+            yield left, right
+            continue
+        first = round((left + (right - left) / 4) / WINDOW_SECONDS)
+        last = round((right - (right - left) / 4) / WINDOW_SECONDS)
+        border = (first + int(np.argmin(probabilities[first:last]))) * WINDOW_SECONDS
+        rest += [(border, right), (left, border)]
 
 
 def _by_chapter(

@@ -1,4 +1,4 @@
-"""Level, silence, clipping, bandwidth and pace of a clip."""
+"""Level, silence, clipping and bandwidth of a clip."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tts_train.align.text import spoken_words
 from tts_train.audio import Audio
 
 if TYPE_CHECKING:
@@ -86,8 +85,3 @@ def rms_dbfs(audio: Audio) -> float:
     return (
         float(10.0 * np.log10(np.mean(audio.samples.astype(np.float64) ** 2) + 1e-12)) if len(audio.samples) else -120.0
     )
-
-
-def words_per_second(text: str, seconds: float, language: str = "en") -> float:
-    """Pace: spoken words (numbers expanded) per second of audio."""
-    return len(spoken_words(text, language)) / seconds if seconds > 0 else 0.0
