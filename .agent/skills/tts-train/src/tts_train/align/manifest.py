@@ -20,7 +20,7 @@ from tts_train.files import locked, read_json, read_jsonl, sha256_file, sha256_j
 from tts_train.output import progress
 
 PART_CLIPS = 64
-VERSION = 2
+VERSION = 3
 REJECTED_BY = "align"
 """`numbers.step` of a rejection: each step owns its rows of rejections.jsonl and replaces only those."""
 _MANIFEST = "train_manifest.jsonl"
