@@ -152,11 +152,15 @@ def sheet(desk: Desk, source: str | None, words: list[str], progress: str) -> Ve
         saved = st.form_submit_button(
             "Save verdict", type="primary", shortcut="Ctrl+S", key=f"{key} save", width="stretch"
         )
-        lacking = sitting.missing(chosen, desk.listener) if saved else ""
+        # Until the next try: a rerun that the player causes right after this one would take the answer away.
+        sitting.tried = sitting.tried or saved
+        lacking = sitting.missing(chosen, desk.listener) if sitting.tried else ""
         # A toast would be gone with the next rerun, which a player that sounds brings at once.
         st.html(f'<p role="status" class="review-said">{escape(sitting.told)} {escape(progress)}</p>')
         if lacking:
             st.warning(lacking)
+        elif sitting.refused and not saved:
+            st.error(sitting.refused)
     if not saved or lacking:
         return None
     markers = {name: mark for name, mark in marks.items() if mark}
@@ -168,8 +172,8 @@ def save(desk: Desk, verdict: Verdict, trained: list[int], judged: dict[int, Ver
     try:
         record_verdict(workspace, verdict)
     except TtsTrainError as error:
-        st.error(" ".join(plain(f"{text}.") for text in (error.message, error.hint) if text))
-        return
+        desk.sitting.refused = " ".join(plain(f"{text}.") for text in (error.message, error.hint) if text)
+        st.rerun()
     following = view.next_unjudged(trained, {**judged, verdict.epoch: verdict}, verdict.epoch)
     desk.sitting.save(following, view.saved_text(verdict, following))
     st.rerun()

@@ -34,6 +34,10 @@ class Sitting:
     """Item → its words as they were shown."""
     told: str = ""
     """What the last verdict came to."""
+    tried: bool = False
+    """Whether somebody tried to save since."""
+    refused: str = ""
+    """Why that verdict was not taken."""
 
     def token(self, run: str, key: str, item: str, seed: int) -> str:
         """Names the player's content: another one after each verdict, as then it begins anew."""
@@ -85,6 +89,7 @@ class Sitting:
     def save(self, following: int | None, told: str) -> None:
         """Go on after a verdict, to the epoch that is to be judged next, or stay."""
         self.saves += 1
+        self.tried, self.refused = False, ""
         self.epoch = self.epoch if following is None else following
         self.told = told
 

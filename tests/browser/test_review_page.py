@@ -15,6 +15,8 @@ from test_player import samples
 from tones import SPOKEN, loudest_hz, tag_hz, word_hz
 
 from playable_run import retrain
+from tts_train.errors import DiskError
+from tts_train.review import recording
 from tts_train.review.record.store import verdicts_of
 from tts_train.review.record.verdicts import Verdict
 from tts_train.workspace import Workspace
@@ -132,6 +134,11 @@ def test_what_is_missing_is_said_and_nothing_is_lost(opened, served):
     page.get_by_label("Notes").fill("her 2 r")
     page.keyboard.press("Control+s")
     expect(page.get_by_text("Choose what you hear first.")).to_be_visible()
+    page.get_by_role("button", name="base").click()
+    expect(page.get_by_text("You hear the base.")).to_be_visible()
+    expect(page.get_by_text("Choose what you hear first.")).to_be_visible()
+    page.get_by_role("button", name="epoch 1").click()
+    expect(page.get_by_text("The verdict is on what you hear.")).to_be_visible()
     page.get_by_text("As wanted").click()
     page.keyboard.press("Control+s")
     expect(page.get_by_text("Listen to epoch 1 first")).to_be_visible()
@@ -333,3 +340,27 @@ def test_a_run_that_cannot_be_heard_says_what_to_type(tmp_path, monkeypatch):
     assert "No epoch of demo can be heard yet" in page.info[0].value
     assert page.code[0].value.split()[1:3] == ["probe", "demo"]
     assert not page.exception
+
+
+def test_why_a_verdict_was_not_taken_stays_until_the_next_try(served, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise DiskError("the disk is full", hint="free some space")
+
+    def save() -> None:
+        next(button for button in page.button if button.label == "Save verdict").click().run()
+
+    page = app(served[1], monkeypatch)
+    page.query_params["listener"] = "unlucky"
+    page.run()
+    page.session_state["sitting demo unlucky"].heard.add(1)
+    page.checkbox[5].check()
+    with monkeypatch.context() as broken:
+        broken.setattr(recording, "record_verdict", refuse)
+        save()
+    told = ["the disk is full\\. free some space\\."]
+    assert [error.value for error in page.error] == told
+    page.run()
+    assert [error.value for error in page.error] == told
+    save()
+    assert not page.error
+    assert [verdict.heard for verdict in said(served, "unlucky")] == [("good",)]
