@@ -56,7 +56,7 @@ def check(label: str, command: Sequence[str | Path]) -> Counts:
     return Counts(passed=1) if code == 0 else Counts(failed=1, failures=[f"{label} (exit code {code})"])
 
 
-def pytest(environment: str, *arguments: str | Path, may_be_empty: bool = False, aside: bool = False) -> Counts:
+def pytest(environment: str, *arguments: str | Path, aside: bool = False) -> Counts:
     """pytest in an environment; its counts come from its own report. `aside`: what it says is printed at its end."""
     label = f"pytest {' '.join(map(str, arguments))} ({environment})"
     print(f"--- {label}", flush=True)
@@ -70,8 +70,6 @@ def pytest(environment: str, *arguments: str | Path, may_be_empty: bool = False,
         if aside:
             print(f"--- end of {label}\n{log.read_text(errors='replace')}", flush=True)
         counts = _counts(report)
-    if code == PYTEST_FOUND_NOTHING and may_be_empty:
-        return counts
     if code != 0 and counts.failed == 0:
         reason = "no tests" if code == PYTEST_FOUND_NOTHING else f"exit code {code}"
         counts.add(Counts(failed=1, failures=[f"{label}: {reason}"]))
@@ -125,24 +123,23 @@ ELSEWHERE = [f"--ignore=tests/{folder}" for folder in ("skill", "project", "brow
 
 
 def unit_tier() -> Counts:
-    return pytest("dev", "tests", *ELSEWHERE, *BOTH_CORES, "-m", "not slow and not faults")
+    return pytest("dev", "tests", *ELSEWHERE, *BOTH_CORES, "-m", "not faults")
 
 
-def slow_tier() -> Counts:
-    """The two environments at once, one thread each: most of these tests use no more."""
+def at_once(*suites: tuple[str, ...]) -> Counts:
+    """Suites (environment, arguments…) side by side, one thread each: most of their tests use no more."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    suites = (("skill", "tests/skill"), ("project", "tests/project"))
+    counts = Counts()
     with ThreadPoolExecutor() as pool:
-        running = [
-            pool.submit(pytest, name, folder, "-W", "default", "-m", "not faults", aside=True)
-            for name, folder in suites
-        ]
-        counts = Counts()
+        running = [pool.submit(pytest, *suite, "-W", "default", aside=True) for suite in suites]
         for suite in running:
             counts.add(suite.result())
     del os.environ["OMP_NUM_THREADS"]
-    counts.add(pytest("dev", "tests", *ELSEWHERE, "-m", "slow", may_be_empty=True))
     return counts
+
+
+def slow_tier() -> Counts:
+    return at_once(("skill", "tests/skill", "-m", "not faults"), ("project", "tests/project", "-m", "not faults"))
 
 
 def browser_tier() -> Counts:
@@ -151,14 +148,13 @@ def browser_tier() -> Counts:
 
 
 def demo_tier() -> Counts:
-    return pytest("dev", "tests/demo")
+    return pytest("dev", "tests/demo", *BOTH_CORES)
 
 
 def faults_tier() -> Counts:
-    counts = pytest("skill", "tests/faults", "-W", "default")
-    counts.add(pytest("skill", "tests/skill", "-W", "default", "-m", "faults"))
-    counts.add(pytest("project", "tests/project", "-W", "default", "-m", "faults"))
-    return counts
+    return at_once(
+        ("skill", "tests/faults", "tests/skill", "-m", "faults"), ("project", "tests/project", "-m", "faults")
+    )
 
 
 @dataclass(frozen=True)
@@ -173,7 +169,7 @@ TIERS = {
     "setup": Tier(3, (), setup_tier, "every environment from its lock"),
     "lint": Tier(0.5, ("dev",), lint_tier, "style, types, import rules, shell, the skill's format"),
     "unit": Tier(2.5, ("core", "dev"), unit_tier, "all that needs no model"),
-    "slow": Tier(6, ("dev", "skill", "project"), slow_tier, "real models, in the environments of their libraries"),
+    "slow": Tier(7, ("dev", "skill", "project"), slow_tier, "real models, in the environments of their libraries"),
     "browser": Tier(4, ("dev",), browser_tier, "the dashboard, opened in Chromium"),
     "demo": Tier(12, ("core", "dev", "skill", "project"), demo_tier, "the main job, whole"),
     "faults": Tier(4, ("skill", "project"), faults_tier, "killed at I/O calls, then run again"),

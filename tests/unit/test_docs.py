@@ -16,7 +16,7 @@ import subprocess
 import sys
 import wave
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -128,6 +128,10 @@ def faults(typed: Typed) -> Iterator[str]:
     if rest[0] not in COMMANDS:
         yield f"{typed}: no such command"
         return
+    if "--" in rest:  # a command within a command
+        within = rest.index("--")
+        yield from faults(replace(typed, words=(entry, *rest[within + 1 :])))
+        rest = rest[:within]
     known = set(re.findall(r"--[a-z][a-z0-9-]*", helps()[rest[0]])) | EVERYWHERE
     given = [word.partition("=")[0] for word in rest[1:] if word.startswith("--")]
     yield from (f"{typed}: no option {option}" for option in given if option not in known)

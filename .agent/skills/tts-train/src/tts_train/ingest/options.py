@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tts_train.errors import UsageError
 from tts_train.ingest.merge import MergeRule
 from tts_train.ingest.speech import SpeechOptions
-from tts_train.ingest.transcribe import Guards
+from tts_train.ingest.transcribe import SHORT_WINDOW_SECONDS, Guards
 
 MIN_SECONDS = 1.5
 MAX_SECONDS = 15.0
@@ -25,6 +25,7 @@ class IngestOptions:
     speech: SpeechOptions = field(default_factory=SpeechOptions)
     guards: Guards = _ANY_PACE
     beam: int = 5
+    window: float = SHORT_WINDOW_SECONDS
     compute_type: str = "int8"
     part_seconds: float = 120.0
     loudness: float | None = None
@@ -39,6 +40,7 @@ def book_options(
     max_sec: float,
     vad_threshold: float,
     beam: int,
+    window: float,
     compute_type: str,
     loudness: float | None = None,
 ) -> IngestOptions:
@@ -52,6 +54,7 @@ def book_options(
         rule=MergeRule(max_gap, target_min, target_max),
         speech=SpeechOptions(threshold=vad_threshold, release=max(0.01, vad_threshold - 0.15)),
         beam=beam,
+        window=window,
         compute_type=compute_type,
         loudness=loudness,
     )

@@ -88,15 +88,22 @@ def work_part(task: Task, piece: Piece) -> Worked:
 
 
 @functools.cache
-def ears(model: ModelChoice, language: str, beam: int, compute_type: str, threads: int) -> Recogniser:
+def ears(model: ModelChoice, language: str, options: IngestOptions, threads: int) -> Recogniser:
     """The recogniser of this process, loaded once."""
-    return Recogniser(model, language, beam=beam, compute_type=compute_type, threads=threads)
+    return Recogniser(
+        model,
+        language,
+        beam=options.beam,
+        compute_type=options.compute_type,
+        threads=threads,
+        window=options.window,
+    )
 
 
 def ears_of(task: Task) -> Recogniser:
     """The recogniser that a task asks for."""
     assert task.model is not None
-    return ears(task.model, task.language, task.options.beam, task.options.compute_type, task.threads)
+    return ears(task.model, task.language, task.options, task.threads)
 
 
 def _hear(task: Task, cuts: Sequence[_Cut], clock: Clock) -> list[Heard | None]:

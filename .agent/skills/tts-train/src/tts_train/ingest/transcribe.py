@@ -91,8 +91,17 @@ class Recogniser:
     """A loaded model. `hear` is deterministic: no sampling, one window at a time."""
 
     def __init__(
-        self, choice: ModelChoice, language: str, *, beam: int = 5, compute_type: str = "int8", threads: int = 0
+        self,
+        choice: ModelChoice,
+        language: str,
+        *,
+        beam: int = 5,
+        compute_type: str = "int8",
+        threads: int = 0,
+        window: float = SHORT_WINDOW_SECONDS,
     ) -> None:
+        """`window`: seconds in which a clip is heard at least, up to Whisper's own FULL_WINDOW_SECONDS."""
+        self._least = window
         self.choice = choice
         self.language = language.split("-", maxsplit=1)[0]
         self.beam = beam
@@ -139,9 +148,8 @@ class Recogniser:
             return self._decode(mono, 5, FULL_WINDOW_SECONDS)
         return heard
 
-    @staticmethod
-    def _window(mono: Audio) -> float:
-        return min(FULL_WINDOW_SECONDS, max(SHORT_WINDOW_SECONDS, mono.seconds + TAIL_SECONDS))
+    def _window(self, mono: Audio) -> float:
+        return min(FULL_WINDOW_SECONDS, max(self._least, mono.seconds + TAIL_SECONDS))
 
     def _decode(self, mono: Audio, beam: int, window: float) -> Heard:
         found = self._model.model.generate(

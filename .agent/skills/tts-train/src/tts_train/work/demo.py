@@ -125,7 +125,14 @@ def _dataset(workspace: Workspace, source: Path, timings: _Timings) -> dict[str,
     progress("station 1/4: ingest the audiobook")
     with timings.measure("ingest"):
         ingested = jobs.command(
-            "project", "ingest", str(book / "book.m4b"), "demo", str(folder), "--card", str(book / "dataset.yaml")
+            "project",
+            "ingest",
+            str(book / "book.m4b"),
+            "demo",
+            str(folder),
+            "--card",
+            str(book / "dataset.yaml"),
+            *("--window", "30"),
         )
     progress("station 2/4: align its words")
     with timings.measure("align"):
