@@ -26,6 +26,7 @@ lineage            core     the tree of runs, moves and verdicts
 ship               core     a judged epoch as a voice package with all it needs to speak
 runs               core     list training runs, or adopt checkpoints from elsewhere
 status             core     is it alive, how far, how long still
+jobs               core     start commands that outlive the terminal, see, stop, await them
 report             core     epochs of a run side by side, or a dataset as numbers and a page
 tensorboard        skill    serve the TensorBoard of the runs
 infer              core     speak a text with an epoch of a run

@@ -7,12 +7,13 @@ while a command works; only the result goes to the real one.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn, TextIO
@@ -96,17 +97,23 @@ def run_command(command: click.Command, arguments: list[str] | None = None) -> N
     people.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    human = "--human" in given
+    own = own_options(given)
+    human = "--human" in own
     name = command.name or "tts-train"
     _tell_of_human(command)
-    if any(flag in given for flag in ("--help", "-h")):
+    if any(flag in own for flag in ("--help", "-h")):
         command.main(args=given, prog_name=f"run.sh {name}")
     with guarded_stdout() as stdout:
-        answer, code, wait = _answer(command, name, [argument for argument in given if argument != "--human"])
+        answer, code, wait = _answer(command, name, [word for word in own if word != "--human"] + given[len(own) :])
         stdout.write(_rendered(answer, human) + "\n")
         stdout.flush()
         wait()
     sys.exit(code)
+
+
+def own_options(arguments: Sequence[str]) -> list[str]:
+    """The arguments before `--`: what follows is another command's."""
+    return list(itertools.takewhile(lambda argument: argument != "--", arguments))
 
 
 def answer_of(name: str, work: Callable[[], Mapping[str, Any]]) -> tuple[dict[str, Any], int]:

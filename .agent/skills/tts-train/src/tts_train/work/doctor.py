@@ -1,97 +1,115 @@
-"""doctor: what this machine can and cannot do, read off it; installs nothing."""
+"""doctor: what is here, what is missing, and the fix for each; reads only, installs nothing, loads no model library."""
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import psutil
 
-from tts_train import installation
+from tts_train import environments
+from tts_train.errors import DiskError, EnvironmentMissing, Problem, TtsTrainError, Unavailable
+from tts_train.work.checkups import cpu, disk, extras, folders, gpu, installed, machine, models, skill
+from tts_train.work.checkups.row import Row
 from tts_train.workspace import Workspace, repository_root, skill_root
 
-LEVELS = {
-    "v2": {"cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"},
-    "v3": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"},
-}
-"""CPU flags of the x86-64 levels; NumPy 2 needs v2."""
+_SIGNS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM", "absent-but-optional": "absent"}
+_ALARMS = ("problem", "warning")
 
 
 def examine(workspace: Workspace) -> dict[str, Any]:
-    """Facts and, for each that stands in the way, what to do."""
-    environments = [installation.state(name) for name, recipe in installation.recipes().items() if recipe.default]
-    disk = shutil.disk_usage(workspace.root)
+    """Every row, the facts beside them, and of what stands in the way or should be known: what it is, what to try."""
+    smi = gpu.ask_smi()
+    states = _states()
+    rows = list(_rows(workspace, states, smi))
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "memory_gigabytes": round(psutil.virtual_memory().total / 1e9, 1),
-        "disk_free_gigabytes": round(disk.free / 1e9, 1),
-        "cpu_level": cpu_level(_cpu_flags()),
-        "gpus": _gpus(),
+        "disk_free_gigabytes": round(disk.free_gigabytes(workspace.root), 1),
+        "cpu_level": cpu.level(cpu.read_flags()),
+        "gpus": list(smi.gpus),
         "workspace": str(workspace.root),
         "skill": str(skill_root()),
         "repository": str(repository_root() or "") or None,
-        "environments": environments,
+        "environments": states,
+        "rows": [asdict(row) for row in rows],
     }
-    facts["findings"] = _findings(facts)
-    facts["text"] = _text(facts)
+    alarms = sorted((row for row in rows if row.state in _ALARMS), key=lambda row: _ALARMS.index(row.state))
+    facts["findings"] = [{"what": f"{row.check}: {row.detail}", "try": row.fix} for row in alarms]
+    facts["text"] = text(rows)
     return facts
 
 
-def cpu_level(flags: set[str]) -> str:
-    """x86-64 level by CPU flags: v1, v2 or v3; the machine's name elsewhere."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return platform.machine()
-    if not flags >= LEVELS["v2"]:
-        return "x86-64-v1"
-    return "x86-64-v3" if flags >= LEVELS["v3"] else "x86-64-v2"
+def require_health(facts: Mapping[str, Any]) -> None:
+    """Raise for the rows that are problems, all at once, with the exit code of the first one's kind.
+
+    EnvironmentMissing: an environment or its packages; DiskError: space, permissions, the database; Unavailable: all
+    else (CPU, GPU, models, the skill's own files).
+    """
+    bad = [row for row in facts["rows"] if row["state"] == "problem"]
+    if not bad:
+        return
+    problems = [Problem(f"{row['check']}: {row['detail']}. Try: {row['fix']}") for row in bad]
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    raise _kind(bad[0]["check"])(f"{bad[0]['check']}: {bad[0]['detail']}{more}", hint=bad[0]["fix"], problems=problems)
 
 
-def _cpu_flags() -> set[str]:
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return set().union(*LEVELS.values())
-    line = next((line for line in path.read_text().splitlines() if line.startswith("flags")), "")
-    return set(line.partition(":")[2].split())
+def _kind(check: str) -> type[TtsTrainError]:
+    match check.split(maxsplit=1)[0]:
+        case "environment" | "environments" | "packages":
+            return EnvironmentMissing
+        case "disk" | "folder" | "folders" | "database":
+            return DiskError
+        case _:
+            return Unavailable
 
 
-def _gpus() -> list[str]:
-    if shutil.which("nvidia-smi") is None:
-        return []
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False)
-    return answer.stdout.splitlines() if answer.returncode == 0 else []
+def _states() -> list[dict[str, Any]]:
+    try:
+        return installed.states()
+    except OSError:
+        return []  # no pyproject.toml, for one: the rows say so
 
 
-def _findings(facts: dict[str, Any]) -> list[dict[str, str]]:
-    findings = []
-    for environment in facts["environments"]:
-        if environment["state"] in ("missing", "stale"):
-            name = environment["name"]
-            findings.append(
-                {"what": f"the {name} environment is {environment['state']}", "try": f"run.sh setup {name}"}
-            )
-    missing = sum(item["megabytes"] for item in facts["environments"] if item["state"] == "missing") / 1000
-    if facts["disk_free_gigabytes"] < missing + 2:
-        findings.append({"what": f"the missing environments need {missing:.0f} GB", "try": "free some disk space"})
-    if not facts["gpus"]:
-        findings.append(
-            {"what": "no GPU: the piper backend trains in minutes on a CPU", "try": "use backend piper here"}
-        )
-    if facts["cpu_level"] == "x86-64-v1":
-        findings.append({"what": "NumPy 2 does not run on this CPU (x86-64-v1)", "try": "another machine"})
-    return findings
+def _rows(workspace: Workspace, states: list[dict[str, Any]], smi: gpu.Smi) -> Iterator[Row]:
+    missing = disk.missing_gigabytes(states)
+    subjects: dict[str, Callable[[], Iterator[Row]]] = {
+        "cpu": cpu.rows,
+        "machine": machine.rows,
+        "gpu": lambda: gpu.rows(ask=lambda: smi),
+        "environments": installed.rows,
+        "models": models.rows,
+        "disk": lambda: disk.rows(workspace.root, environments.root(), missing),
+        "folders": lambda: folders.rows(workspace),
+        "skill": lambda: skill.rows(skill_root()),
+        "extras": extras.rows,
+    }
+    for subject, look in subjects.items():
+        yield from looked_at(subject, look)
 
 
-def _text(facts: dict[str, Any]) -> str:
-    machine = (
-        f"{facts['cores']} cores ({facts['cpu_level']}), {facts['memory_gigabytes']} GB memory, "
-        f"{facts['disk_free_gigabytes']} GB free, GPUs: {', '.join(facts['gpus']) or 'none'}"
-    )
-    lines = [machine, *(f"{item['name']:8} {item['state']:10} {item['about']}" for item in facts["environments"])]
-    lines += [f"- {finding['what']}. Try: {finding['try']}" for finding in facts["findings"]]
+def looked_at(subject: str, look: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+    """The rows of a subject; one that cannot be looked at must not hide the others."""
+    try:
+        yield from look()
+    except (OSError, UnicodeError) as error:
+        fix = "check the permissions of what is named, or run doctor as the user who owns it"
+        yield Row(subject, "problem", f"cannot be looked at to the end: {error}", fix)
+
+
+def text(rows: list[Row]) -> str:
+    """A line a row, the fix below what is not in order, and a last line that counts."""
+    width = max(len(row.check) for row in rows)
+    lines = []
+    for row in rows:
+        lines.append(f"{_SIGNS[row.state]:8} {row.check:{width}}  {row.detail}")
+        if row.fix and row.state != "ok":
+            lines.append(f"{'':8} {'':{width}}  Try: {row.fix}")
+    counts = [(state, sum(row.state == state for row in rows)) for state in _ALARMS]
+    alarms = ", ".join(f"{count} {state}{'s' * (count != 1)}" for state, count in counts)
+    lines.append(f"{len(rows)} checks: {alarms}")
     return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Jobs in the background: commands that outlive the terminal, their logs, how they ended."""
