@@ -8,16 +8,16 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from measured_run import measured_workspace
 from playwright.sync_api import Error, Page, expect
 
 from finished_run import CONSTANT, make_run
 from tts_train.files import write_json
+from tts_train.processes import boot_id, start_time
 from tts_train.review.record.verdicts import Verdict
 from tts_train.review.recording import record_verdict
-from tts_train.training.status import boot_id, now
+from tts_train.training.status import now
 from tts_train.workspace import Workspace
 
 TABS = ("Training", "Evidence", "Vowels", "Next move", "Lineage", "Dataset")
@@ -91,7 +91,7 @@ def test_news_of_a_run_under_way_come_by_themselves(visit, address: str, place: 
     alive = {
         "state": "training",
         "pid": os.getpid(),
-        "pid_started": psutil.Process().create_time(),
+        "pid_started": start_time(os.getpid()),
         "boot_id": boot_id(),
         "host": socket.gethostname(),
         "epoch": 2,

@@ -18,8 +18,8 @@ import pytest
 from tts_train.errors import Busy, DiskError, InputUnusable, TtsTrainError, UsageError
 from tts_train.files import locked
 from tts_train.output import Serving
+from tts_train.processes import identity, is_alive
 from tts_train.work.background import control, record, submitting, supervisor
-from tts_train.work.background.identity import identity, is_alive
 from tts_train.work.background.logfile import RotatingLog, added
 from tts_train.workspace import Workspace, skill_root
 

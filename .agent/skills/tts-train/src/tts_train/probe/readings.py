@@ -138,9 +138,17 @@ class Instruments:
 
     @cached_property
     def _recogniser(self) -> Recogniser:
-        from tts_train.ingest.transcribe import Recogniser
+        from tts_train.ingest.transcribe import FULL_WINDOW_SECONDS, Recogniser
 
-        return Recogniser(self._choice, self.probe.language, beam=BEAM, compute_type=COMPUTE_TYPE, threads=LISTENERS)
+        # Of a voice in training a short window hears 60 words wrong where this one hears 43, and gates go by few words.
+        return Recogniser(
+            self._choice,
+            self.probe.language,
+            beam=BEAM,
+            compute_type=COMPUTE_TYPE,
+            threads=LISTENERS,
+            window=FULL_WINDOW_SECONDS,
+        )
 
     def _align(self, audio: Audio, text: str) -> tuple[list[AlignedWord], str | None]:
         if not self.probe.language.startswith("en"):

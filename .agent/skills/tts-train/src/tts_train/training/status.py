@@ -14,10 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import psutil
-
 from tts_train.errors import TtsTrainError
 from tts_train.files import read_json, write_json
+from tts_train.processes import boot_id, start_time
 
 HEARTBEAT_SECONDS = 20.0
 ALIVE = ("starting", "training")
@@ -34,7 +33,7 @@ class Status:
         self._fields: dict[str, Any] = {
             "state": "starting",
             "pid": os.getpid(),
-            "pid_started": psutil.Process().create_time(),
+            "pid_started": start_time(os.getpid()),
             "boot_id": boot_id(),
             "host": socket.gethostname(),
             "step": 0,
@@ -86,21 +85,10 @@ def read_status(run: Path) -> dict[str, Any]:
     return status
 
 
-def boot_id() -> str:
-    """Changes with every boot, so that a reused pid after a power cut is not mistaken for the trainer."""
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.is_file() else str(int(psutil.boot_time()))
-
-
 def now() -> str:
     """UTC, seconds."""
     return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
 
 
 def _is_alive(status: dict[str, Any]) -> bool:
-    if status["boot_id"] != boot_id():
-        return False
-    try:
-        return abs(psutil.Process(status["pid"]).create_time() - float(status["pid_started"])) < 1.0
-    except psutil.NoSuchProcess:
-        return False
+    return status["boot_id"] == boot_id() and start_time(status["pid"]) == status["pid_started"]

@@ -132,7 +132,7 @@ def _dataset(workspace: Workspace, source: Path, timings: _Timings) -> dict[str,
             str(folder),
             "--card",
             str(book / "dataset.yaml"),
-            *("--window", "30"),
+            *("--min-sec", "1", "--window", "30"),
         )
     progress("station 2/4: align its words")
     with timings.measure("align"):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tts_train.work.background.identity import identity
+from tts_train.processes import identity
 from tts_train.work.background.logfile import RotatingLog
 
 COMMAND_NOT_STARTED = 127

@@ -14,9 +14,9 @@ from typing import Any
 from tts_train.errors import Busy, TtsTrainError, UsageError
 from tts_train.files import write_json
 from tts_train.output import Serving, hand_over_stdout, own_options
+from tts_train.processes import is_alive
 from tts_train.table import duration, table
 from tts_train.training.status import now
-from tts_train.work.background.identity import is_alive
 from tts_train.work.background.logfile import added, last_lines
 from tts_train.work.background.record import LOST_CODE, JobFolder, everything, find
 from tts_train.workspace import Workspace

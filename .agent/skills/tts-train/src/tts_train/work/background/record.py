@@ -17,7 +17,7 @@ from typing import Any
 
 from tts_train.errors import InputUnusable, TtsTrainError
 from tts_train.files import read_json
-from tts_train.work.background.identity import is_alive
+from tts_train.processes import is_alive
 from tts_train.workspace import Workspace, check_name
 
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")

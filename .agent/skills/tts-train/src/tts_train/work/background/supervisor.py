@@ -21,9 +21,9 @@ from typing import Any
 
 from tts_train.errors import Busy, DiskError, TtsTrainError
 from tts_train.files import locked, write_json
+from tts_train.processes import identity
 from tts_train.training.status import now
 from tts_train.work.background.child import COMMAND_NOT_STARTED, Child
-from tts_train.work.background.identity import identity
 from tts_train.work.background.logfile import RotatingLog
 from tts_train.work.background.masking import masked
 from tts_train.work.background.record import HEARTBEAT_SECONDS, JobFolder, everything, holds_name

@@ -9,7 +9,11 @@ from typing import Any
 
 import psutil
 
-from tts_train.training.status import boot_id
+
+def boot_id() -> str:
+    """Changes with every boot, so that a reused pid after a power cut is not mistaken for the process."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.is_file() else str(int(psutil.boot_time()))
 
 
 def identity(pid: int) -> dict[str, Any]:
