@@ -19,6 +19,7 @@ from tts_train.ingest.options import IngestOptions
 from tts_train.ingest.plan import Item, PartPlan
 from tts_train.ingest.sources import Source
 from tts_train.ingest.transcribe import Heard, Recogniser, doubt
+from tts_train.memory import big_blocks_kept
 from tts_train.quality import levels
 from tts_train.quality.clip_measures import clip_measures, text_measures
 
@@ -111,7 +112,8 @@ def _hear(task: Task, cuts: Sequence[_Cut], clock: Clock) -> list[Heard | None]:
         return [None] * len(cuts)
     recogniser = ears_of(task)
     clock.lap("load")
-    heard = recogniser.hear_all([item.audio for item in cuts])
+    with big_blocks_kept():
+        heard = recogniser.hear_all([item.audio for item in cuts])
     clock.lap("transcribe")
     return list(heard)
 
