@@ -7,15 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tts_train.errors import ConfigError, DiskError, InputUnusable, TtsTrainError
+from tts_train.backends.epoch_weights import BASE, FILE, read_epoch
+from tts_train.errors import ConfigError, DiskError, TtsTrainError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FILE = "weights.safetensors"
 GPT = "gpt."
 _ALIASES = ("gpt.gpt_inference.", "gpt.gpt.wte.")
-_BASE = "base_sha256"
 
 
 def write(folder: Path, gpt_state: Mapping[str, Tensor], base_sha256: str, dtype: str) -> dict[str, Any]:
@@ -41,8 +40,7 @@ def write(folder: Path, gpt_state: Mapping[str, Tensor], base_sha256: str, dtype
     state = {name: value.detach().to("cpu", kind).contiguous() for name, value in gpt_state.items()}
     rounding = 0.0 if kind == torch.float32 else _rounding(gpt_state, state)
     try:
-        # One metadata key: the order of several is random.
-        save_file(state, folder / FILE, metadata={_BASE: base_sha256})
+        save_file(state, folder / FILE, metadata={BASE: base_sha256})
     except SafetensorError as error:
         raise DiskError(f"could not write {folder / FILE}: {error}", hint="check free space and permissions") from error
     return {"dtype": dtype, "rounding": rounding}
@@ -53,24 +51,8 @@ def read(folder: Path, base_sha256: str) -> dict[str, Tensor]:
 
     Raises InputUnusable when it is missing, torn, or was made from another base.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = folder / FILE
-    if not path.is_file():
-        raise InputUnusable(f"{folder} holds no {FILE}", hint="name an epoch folder of an xtts run")
-    try:
-        with safe_open(path, framework="pt") as file:
-            base = (file.metadata() or {}).get(_BASE)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    except SafetensorError as error:
-        raise InputUnusable(f"{path} is damaged: {error}", hint="train the epoch again or restore the file") from error
-    if base != base_sha256:
-        raise InputUnusable(
-            f"{path} was trained from another base ({str(base)[:12]}) than {base_sha256[:12]}",
-            hint="name the base that the run's run.json names; stock coqui-tts rewrites a hub's model.pth in its "
-            "place when it loads it, so give it a copy",
-        )
-    return state
+    hint = "stock coqui-tts rewrites a hub's model.pth in its place when it loads it, so give it a copy"
+    return read_epoch(folder, base_sha256, "xtts", hint=hint)
 
 
 def _rounding(exact: Mapping[str, Tensor], rounded: Mapping[str, Tensor]) -> float:

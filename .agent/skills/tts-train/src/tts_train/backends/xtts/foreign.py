@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tts_train.backends.epoch_weights import FILE
 from tts_train.backends.xtts import base as bases
 from tts_train.backends.xtts import checkpoint
 from tts_train.backends.xtts.base import Base
@@ -87,7 +88,7 @@ class Checkpoint:
     def take(self, target: Path, *, link: bool, base_sha256: str) -> dict[str, Any]:  # noqa: ARG002
         """Write its GPT into `target` as an epoch of ours; there is nothing to link. Returns facts for epoch.json."""
         written = checkpoint.write(target, _weights(self.weights), base_sha256, "float32")
-        return {"weights": checkpoint.FILE, "linked": False, "dtype": written["dtype"], "step_of_source": self.step}
+        return {"weights": FILE, "linked": False, "dtype": written["dtype"], "step_of_source": self.step}
 
 
 def read_checkpoints(folder: Path) -> dict[int, Checkpoint]:
