@@ -13,8 +13,8 @@ from tts_train.errors import TtsTrainError
 from tts_train.review.commandline import command_line, shown
 from tts_train.review.decision.evidence import Evidence
 from tts_train.review.decision.next import propose
-from tts_train.review.overview import run_status
 from tts_train.review.record.store import verdicts_of
+from tts_train.review.status import run_status
 from tts_train.training.run import RunFolder
 from views import charts, runs, vowels
 from views.names import epoch_name, plain

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
@@ -16,13 +15,11 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
+from tts_train.own_site import foreign_part
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?")
-"""Any port: `ssh -L` may offer the dashboard at another one."""
-OWN_SITES = ("same-origin", "none")
-"""Sec-Fetch-Site of our own pages, and of addresses that were typed, bookmarked or opened from a terminal."""
 _POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' ws://{host} data: blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
@@ -41,6 +38,13 @@ _ASK = """<!doctype html><html lang="en"><meta charset="utf-8"><title>tts-train<
 <p>This dashboard is shared with a token. Whoever started it saw the token in their terminal.</p>
 <form><label>Token <input name="token" type="password" autocomplete="off" autofocus required></label>
 <button>Open</button></form>"""
+
+
+_REFUSALS = {
+    "host": ("This is a dashboard of 127.0.0.1: open it by that name.", 400),
+    "origin": ("Pages of another origin are not answered.", 403),
+    "site": ("Links from other sites are not answered: type the address, or use a bookmark.", 403),
+}
 
 
 class OwnPagesOnly:
@@ -94,14 +98,8 @@ class OwnPagesOnly:
 
 def refused(headers: Headers) -> Response | None:
     """Why a request is not answered, or None when its Host, Origin and Sec-Fetch-Site are our own."""
-    hosts, origins, sites = (headers.getlist(name) for name in ("host", "origin", "sec-fetch-site"))
-    if len(hosts) != 1 or not HOST.fullmatch(hosts[0]):
-        return PlainTextResponse("This is a dashboard of 127.0.0.1: open it by that name.", 400)
-    if any(origin != f"http://{hosts[0]}" for origin in origins):
-        return PlainTextResponse("Pages of another origin are not answered.", 403)
-    if any(site not in OWN_SITES for site in sites):
-        return PlainTextResponse("Links from other sites are not answered: type the address, or use a bookmark.", 403)
-    return None
+    foreign = foreign_part(*(headers.getlist(name) for name in ("host", "origin", "sec-fetch-site")))
+    return PlainTextResponse(*_REFUSALS[foreign]) if foreign else None
 
 
 def _guarded(send: Send, host: str) -> Send:

@@ -79,6 +79,12 @@ def measured(folder: Path, number: int, gates: Sequence[Mapping[str, Any]] = (GO
     write_json(folder / "measures.json", content)
 
 
+def hashes(folder: Path) -> dict[str, str]:
+    """Of every file below it, by its name."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
+
+
 def reseal(folder: Path, **changes: Any) -> None:
     """As somebody would who can count sums."""
     manifest = {**read_json(folder / "voice.json"), **changes}

@@ -115,6 +115,10 @@ def test_own_pages_are_answered_by_every_name_of_this_machine(empty, host, site)
     assert status == 200
     assert f"connect-src 'self' ws://{host}:9999" in headers["content-security-policy"]
     assert headers["x-frame-options"] == "DENY"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    for name in ("cross-origin-opener-policy", "cross-origin-resource-policy"):
+        assert headers[name] == "same-origin"
 
 
 def test_the_websocket_is_for_own_pages(empty):

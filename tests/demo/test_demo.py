@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import yaml
 ROOT = Path(__file__).parents[2]
 
 
-def run_sh(*arguments: str) -> dict[str, Any]:
+def run_sh(*arguments: str, code: int = 0) -> dict[str, Any]:
+    """The command's result; its error where another exit `code` is expected."""
     finished = subprocess.run([ROOT / "run.sh", *arguments], stdout=subprocess.PIPE, text=True, check=False)
     answer = json.loads(finished.stdout)
-    assert finished.returncode == 0, answer
-    return answer["result"]
+    assert finished.returncode == code, answer
+    return answer["error" if code else "result"]
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +183,52 @@ def test_a_second_demo_finds_nothing_left_to_do(out: Path, constant: dict[str, A
 
     assert weights.stat().st_mtime_ns == before
     assert again["runs"]["constant"]["epochs"] == constant["runs"]["constant"]["epochs"]
+
+
+def submitted(out: Path, config: Path) -> str:
+    """A training in the background; the id of its job."""
+    job = run_sh("jobs", "submit", "--workspace", str(out), "--", "train-local", str(config))
+    return str(job["id"])
+
+
+def test_a_training_that_is_done_is_a_job_with_nothing_left_to_do(out: Path, constant: dict[str, Any]) -> None:
+    job = submitted(out, out / "configs/tts/demo_constant.yaml")
+    waited = run_sh("jobs", "wait", job, "--timeout", "120", "--workspace", str(out))
+
+    assert waited["job"]["state"] == "ended"
+    assert waited["answer"]["result"]["nothing_left_to_do"]
+
+
+def test_a_live_training_is_a_job_that_refuses_a_second_one_and_saves_when_stopped(
+    out: Path, constant: dict[str, Any]
+) -> None:
+    settings = yaml.safe_load((out / "configs/tts/demo_constant.yaml").read_text())
+    settings |= {"run": "demo-stopped", "probe": {**settings["probe"], "when": "never"}}
+    config = out / "configs/tts/demo_stopped.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    place = ("--workspace", str(out))
+
+    job = submitted(out, config)
+    deadline = time.monotonic() + 120
+    status = out / "artifacts/tts/demo-stopped/status.json"
+    while not (status.is_file() and json.loads(status.read_text())["step"]):
+        assert time.monotonic() < deadline, run_sh("jobs", "logs", job, *place)["text"]
+        time.sleep(0.2)
+    alive = run_sh("status", *place)
+    second = run_sh("train-local", str(config), *place, code=75)
+    stopped = run_sh("jobs", "stop", job, "--timeout", "120", *place)
+    ended = run_sh("jobs", "wait", job, *place, code=143)
+
+    assert {row["run"] for row in alive["runs"] if row["state"] == "training"} == {"demo-stopped"}
+    assert "demo-stopped is in use by train-local of run demo-stopped (pid" in second["message"]
+    assert "last heartbeat" in second["message"]
+    assert f"jobs stop {job}" in second["hint"]
+    assert (stopped["state"], ended["job"]["answer"]["error"]["kind"]) == ("stopped", "stopped")
+    assert (out / "artifacts/tts/demo-stopped/state/state.pt").is_file()
+    night = run_sh("report", "--since", "1h", *place)
+    assert "stopped" in {row["state"] for row in night["runs"] if row["run"] == "demo-stopped"}
+    assert {row["id"]: row["state"] for row in night["jobs"]}[job] == "stopped"
+    assert "demo-constant" in {row["run"] for row in night["runs"]}
 
 
 def test_a_trained_epoch_speaks_and_exports(out: Path, constant: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ tiny bases have random weights and speak noise until they may no more; piper is 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from humming_server import ask
 from run_tiers import in_environment
 from tts_train.files import read_json
 from tts_train.probe.material import Stimulus, stimuli
@@ -210,3 +212,24 @@ def test_nothing_is_left_to_do_and_nothing_is_stale(probed: dict[str, Probed], f
     left = probed[family].left
     assert left["key"] == probed[family].answer["key"]
     assert left["render"] == left["stale"] == probed[family].answer["stale"] == []
+
+
+def test_one_server_says_what_was_rendered_for_every_family(probed: dict[str, Probed], place: Path) -> None:
+    """Byte for byte, with two environments behind one address."""
+    voices = [f"{family}:1" for family in FAMILIES]
+    command = [ROOT / "run.sh", "serve", *voices, "--port", "0", "--workspace", place]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            told = json.loads(server.stdout.readline())
+            assert told["ok"], told
+            for family in FAMILIES:
+                rendered = probed[family].note("epoch-001/render.json")["items"]
+                item = next(item for item in rendered if (item["id"], item["seed"]) == (READ, SEEDS[family][-1]))
+                wanted = {"voice": f"{family}:1", "input": "Luck.", "seed": item["seed"], "response_format": "wav"}
+                status, _, body = ask(told["result"]["url"], "POST", "/v1/audio/speech", wanted)
+                assert status == 200, body
+                assert hashlib.sha256(body).hexdigest() == item["sha256"], family
+        finally:
+            server.terminate()
+        assert server.wait(60) == 0

@@ -16,7 +16,8 @@ import soundfile
 
 from tts_train.audio import Audio, read_audio, write_audio
 from tts_train.dataset import load_manifest
-from tts_train.errors import InputUnusable, UsageError
+from tts_train.errors import Busy, ConfigError, InputUnusable, UsageError
+from tts_train.files import locked
 from tts_train.ingest import batches
 from tts_train.ingest.transcript import ingest_transcript
 
@@ -48,7 +49,7 @@ def ingest(folder: Path, lines: list[Any], **changes: Any) -> tuple[dict[str, An
     listed = folder.parent / "transcripts.jsonl"
     listed.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
     out = folder.parent / "out"
-    return ingest_transcript(folder, listed, out, voice="kumo", card=CARD, **{"max_rejected": 1.0, **changes}), out
+    return ingest_transcript(folder, listed, out, voice="kumo", **{"card": CARD, "max_rejected": 1.0, **changes}), out
 
 
 def rejections(out: Path) -> dict[int, str]:
@@ -300,3 +301,30 @@ def test_too_many_bad_lines_fail(folder: Path) -> None:
 def test_a_missing_folder_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         ingest_transcript(tmp_path / "nowhere", tmp_path / "list.jsonl", tmp_path / "out")
+
+
+def test_a_second_ingest_is_busy_and_leaves_the_card_alone(folder: Path, tmp_path: Path) -> None:
+    _, out = ingest(folder, GOOD)
+    before = (out / "dataset.yaml").read_bytes()
+    other = tmp_path / "other.yaml"
+    other.write_bytes(before + b"# another\n")
+    with locked(out / ".lock"), pytest.raises(Busy):
+        ingest(folder, GOOD, card=other)
+    assert (out / "dataset.yaml").read_bytes() == before
+
+
+def test_a_card_is_needed_whether_or_not_the_language_is_told(folder: Path, tmp_path: Path) -> None:
+    for language in (None, "en"):
+        with pytest.raises(ConfigError, match=r"has no dataset\.yaml"):
+            ingest(folder, GOOD, card=None, language=language)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_another_dataset_keeps_its_card(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "parts").mkdir(parents=True)
+    (out / "parts/source.json").write_text('{"name": "a book", "identity": "of a book"}')
+    (out / "dataset.yaml").write_text("a book's\n")
+    with pytest.raises(ConfigError, match="was built from a book"):
+        ingest(folder, GOOD)
+    assert (out / "dataset.yaml").read_text() == "a book's\n"

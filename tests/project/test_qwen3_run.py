@@ -17,7 +17,8 @@ from tts_train.files import read_json
 from tts_train.probe.render import render_run
 from tts_train.training.metrics import read_metrics
 from tts_train.training.run import RunFolder
-from tts_train.work.speak import export_epoch, speak
+from tts_train.work.export import export_epoch
+from tts_train.work.speak import speak
 from tts_train.work.train import plan, train
 from tts_train.workspace import Workspace
 

@@ -19,6 +19,7 @@ from tts_train.config import TrainConfig
 from tts_train.files import read_json, sha256_file
 from tts_train.probe.render import render_run
 from tts_train.training.run import RunFolder
+from tts_train.work.export import export
 from tts_train.work.ship import ship
 from tts_train.work.speak import infer
 from tts_train.work.voice_package import open_voice
@@ -84,6 +85,7 @@ def test_the_package_alone_says_what_was_judged(run: RunFolder, tmp_path: Path) 
 
     assert told["verified"] is True
     assert (told["base_licence"]["name"], told["base_licence"]["commercial"]) == ("Apache-2.0", True)
+    export(workspace, "ann", tmp_path / "from-run", epoch=1)
     away = tmp_path / "away"
     shutil.move(told["voice"], away)
     shutil.rmtree(workspace.root)
@@ -98,6 +100,8 @@ def test_the_package_alone_says_what_was_judged(run: RunFolder, tmp_path: Path) 
         "reference.wav",
         "base/LICENSE",
     } <= set(manifest["files"])
+    export(Workspace(tmp_path), str(away), tmp_path / "from-package", epoch=None)  # what qwen-tts loads
+    assert shipping.hashes(tmp_path / "from-package") == shipping.hashes(tmp_path / "from-run") != {}
 
 
 def test_a_lost_reference_keeps_no_epoch_from_shipping(run: RunFolder) -> None:

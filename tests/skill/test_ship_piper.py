@@ -16,8 +16,12 @@ from tts_train.errors import InputUnusable
 from tts_train.files import read_json, sha256_file
 from tts_train.probe.render import render_run
 from tts_train.training.run import RunFolder
+from tts_train.work import voices
+from tts_train.work.export import export
 from tts_train.work.ship import ship
 from tts_train.work.speak import infer
+from tts_train.work.voices_import import import_voice
+from tts_train.work.watermark import examine
 from tts_train.workspace import Workspace
 
 CARD = "source: test\nlicence: CC0-1.0\nspeaker: joe\nconsent_basis: synthetic voice\nlanguage: en\n"
@@ -63,13 +67,18 @@ def test_the_package_alone_says_what_was_judged(run: RunFolder, tmp_path: Path) 
 
     assert told["verified"] is True
     assert told["base_licence"]["name"] == "unknown"  # no MODEL_CARD lies beside the copy
-    away = tmp_path / "away"
-    shutil.move(told["voice"], away)
+    voices.pack(workspace, "joe-epoch-001", tmp_path / "joe.zip")
     shutil.rmtree(workspace.root)
-    said = infer(
-        Workspace(tmp_path), str(away), tmp_path / "two.wav", text="The long path.", epoch=None, seed=None, setting="{}"
-    )
+    away = Workspace(tmp_path)
+    import_voice(away, tmp_path / "joe.zip", "away")
+    how: dict[str, Any] = {"text": "The long path.", "epoch": None, "seed": None, "setting": "{}"}
+    said = infer(away, "away", tmp_path / "two.wav", **how)
     assert (said["audio_sha256"], said["as_judged"]) == (judged, True)
+    assert export(away, "away", tmp_path / "out", epoch=None)["max_abs_diff"] < 1e-4  # by Piper's own runtime
+    assert set(shipping.hashes(tmp_path / "out")) == {"joe.onnx", "joe.onnx.json"}
+    marked = infer(away, "away", tmp_path / "marked.wav", watermark=True, **how)
+    assert (marked["audio_seconds"], marked["as_judged"]) == (said["audio_seconds"], False)
+    assert [examine(str(tmp_path / name))["marked"] for name in ("two.wav", "marked.wav")] == ["no", "yes"]
 
 
 def test_an_epoch_of_another_base_does_not_speak(run: RunFolder, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tts_train.errors import InputUnusable
 from tts_train.files import sha256_file
 from tts_train.probe.render import render_run
 from tts_train.training.run import RunFolder
+from tts_train.work.export import export
 from tts_train.work.ship import ship
 from tts_train.work.speak import infer
 from tts_train.workspace import Workspace
@@ -78,6 +79,7 @@ def test_the_package_alone_says_what_was_judged(run: RunFolder, tmp_path: Path) 
     assert told["verified"] is True
     assert told["base_licence"]["commercial"] is False
     assert "NON-COMMERCIAL" in told["text"]
+    export(workspace, "ann", tmp_path / "from-run", epoch=1)
     away = tmp_path / "away"
     shutil.move(told["voice"], away)
     shutil.rmtree(workspace.root)
@@ -88,9 +90,13 @@ def test_the_package_alone_says_what_was_judged(run: RunFolder, tmp_path: Path) 
     names = {path.relative_to(away).as_posix() for path in away.rglob("*") if path.is_file()}
     assert {"reference.wav", "base/LICENSE.txt", *(f"base/{name}" for name in bases.FILES)} <= names
     assert "non-commercial use only" in (away / "LICENSE.md").read_text()
+    export(Workspace(tmp_path), str(away), tmp_path / "from-package", epoch=None)  # what coqui-tts loads
+    assert shipping.hashes(tmp_path / "from-package") == shipping.hashes(tmp_path / "from-run") != {}
 
 
-def test_code_in_a_pickle_of_a_package_does_not_run(run: RunFolder, tmp_path: Path) -> None:
+def test_code_in_a_pickle_of_a_package_does_not_run(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = Path(ship(Workspace(run.path.parents[2]), "ann", 1)["voice"])
 
     class Evil:
@@ -105,5 +111,6 @@ def test_code_in_a_pickle_of_a_package_does_not_run(run: RunFolder, tmp_path: Pa
         said(package, tmp_path / "x.wav")
 
     assert not (tmp_path / "ran").exists()
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
     torch.load(package / "base/model.pth", weights_only=False)
     assert (tmp_path / "ran").exists(), "the file would not have run anything anyway"

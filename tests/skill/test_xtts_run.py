@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import disk_faults
 import kills
+from system_calls import unsynced
 from tts_train.audio import Audio, write_audio
 from tts_train.backends import backend
 from tts_train.config import TrainConfig
@@ -25,7 +25,8 @@ from tts_train.training import launch, loop
 from tts_train.training.metrics import read_metrics
 from tts_train.training.run import RunFolder
 from tts_train.training.status import read_status
-from tts_train.work.speak import export_epoch, speak
+from tts_train.work.export import export_epoch
+from tts_train.work.speak import speak
 from tts_train.work.train import plan, train
 from tts_train.workspace import Workspace
 
@@ -208,9 +209,10 @@ def test_what_cannot_be_trained_is_said_before(place: Workspace, tiny_xtts: Path
 
 
 @pytest.mark.faults
-def test_a_kill_while_saving_or_publishing_changes_nothing(place: Workspace, tiny_xtts: Path, tmp_path: Path) -> None:
+def test_a_disk_that_fails_while_saving_or_publishing_changes_nothing(
+    place: Workspace, tiny_xtts: Path, tmp_path: Path
+) -> None:
     import torch
-    import torch.utils.tensorboard.writer
 
     torch.set_num_threads(1)
     settings = config(tiny_xtts, epochs=2, batch_size=4, validation_clips=0, save_every_steps=1)
@@ -219,27 +221,22 @@ def test_a_kill_while_saving_or_publishing_changes_nothing(place: Workspace, tin
     def training(folder: Path) -> None:
         loop.train(task, settings, RunFolder(folder))
 
-    def digests(folder: Path) -> list[str]:
-        return [sha256_file(folder / f"epochs/epoch-00{number}/weights.safetensors") for number in (1, 2)]
+    def outcome(folder: Path) -> dict[str, object]:
+        weights = {str(path.relative_to(folder)): sha256_file(path) for path in folder.glob("epochs/epoch-*/*.safe*")}
+        return weights | {str(path.relative_to(folder)): "left" for path in folder.rglob(".tmp-*")}
 
-    started = time.monotonic()
-    status, calls = kills.in_child(lambda: training(tmp_path / "whole"))
-    seconds = time.monotonic() - started
-    assert status == 0
-    expected = digests(tmp_path / "whole")
-    assert expected[0] != expected[1]
-    stride = kills.STRIDE if kills.STRIDE == 1 else 3 * kills.STRIDE
-    crashes = list(kills.points(1, calls // 2 + 5, stride))
-    draw = random.Random(kills.day())
-    for point in (*crashes, *(-number for number in range(1, 6))):
-        folder = tmp_path / f"killed{point}"
-        if point > 0:
-            status, _ = kills.in_child(lambda folder=folder: training(folder), crash_at=point)
-            assert os.WIFSIGNALED(status), f"call {point} was not reached"
-        else:
-            kills.killed_after(lambda folder=folder: training(folder), draw.uniform(0, seconds))
-        status, _ = kills.in_child(lambda folder=folder: training(folder))
-        assert status == 0, f"the run could not resume after kill {point}"
-        assert digests(folder) == expected, f"kill {point} changed the weights"
-        assert [path.name for path in folder.rglob(".tmp-*")] == []
-    print(f"killed at {len(crashes)} of {calls} I/O calls and 5 times at random")
+    seen = disk_faults.sweep(
+        "training (tiny XTTS)",
+        training,
+        outcome,
+        tmp_path,
+        faults=["kill", "full"] if kills.EXHAUSTIVE else ["kill"],
+        coarser=8,
+        from_to=(0.0, 0.55),
+        rows_apart=False,
+        warm=True,
+    )
+    one, two = outcome(tmp_path / "whole/it").values()
+    assert one != two
+    assert any(call.name == "renameat" and call.path.endswith("/weights.safetensors") for call in seen.calls)
+    assert unsynced(seen.calls) == []

@@ -379,6 +379,25 @@ def test_a_seed_is_a_reading_and_the_global_generator_is_left_alone(base, voice)
     assert not np.array_equal(said[0], said[1])
 
 
+def test_a_part_comes_as_soon_as_its_sentence_is_spoken(base, voice, monkeypatch):
+    """Whatever happens between two parts, joined they are what `say` says."""
+    ours = speaker.load(str(base), None, 1, voice)
+    made: list[int] = []
+    waves = generate.wave
+    monkeypatch.setattr(generate, "wave", lambda *given: (made.append(1), waves(*given))[1])
+    whole = ours.say(TWO, {}, 7).audio.samples
+    made.clear()
+    parts = []
+    for part in ours.parts(TWO, {}, 7):
+        parts.append(part.audio.samples)
+        assert len(made) == len(parts)
+        assert not torch.is_inference_mode_enabled()
+        torch.rand(5)
+
+    assert len(parts) == 2
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
 # --- several sentences at once
 
 STORY = "Hi! The old man sat by the water. Why? Nobody in the town could say, and he did not tell them. So be it."
@@ -387,9 +406,16 @@ STORY = "Hi! The old man sat by the water. Why? Nobody in the town could say, an
 def test_greedy_sentences_are_the_same_together_as_one_by_one(base, weights, base_sha256, voice, tmp_path, monkeypatch):
     state = stopping(hearing(weights), 0.5)
     ours = speaker.load(str(base), publish(tmp_path / "epoch", state, base_sha256), 1, voice)
-    made: list[Any] = []
+    made: list[list[Any]] = []
     generated = generate.codes
-    monkeypatch.setattr(generate, "codes", lambda *given: (made.append(generated(*given)), made[-1])[1])
+
+    def noted(*given: Any) -> Any:
+        made.append([])
+        for codes in generated(*given):
+            made[-1].append(codes)
+            yield codes
+
+    monkeypatch.setattr(generate, "codes", noted)
     alone = ours.say(STORY, GREEDY, 0)
     monkeypatch.setattr(generate, "BATCH", 3)
     together = ours.say(STORY, {**GREEDY, "batched": True}, 0)
@@ -538,7 +564,7 @@ def test_one_sentence_without_an_end_is_told(base, weights, base_sha256, voice, 
     ours = speaker.load(str(base), None, 1, voice)
     ends = [torch.tensor([5, STOP]), torch.tensor([5, 6])]
     for codes, expected in ((ends, "no-eos"), (ends[::-1], "no-eos"), (ends[:1] * 2, "eos")):
-        monkeypatch.setattr(generate, "codes", lambda *_, codes=codes: codes)
+        monkeypatch.setattr(generate, "codes", lambda *_, codes=codes: iter(codes))
         assert ours.say(TWO, {}, 0).stopped_by == expected
 
 
@@ -822,7 +848,7 @@ class Harmful:
         return os.system, (self.command,)
 
 
-def test_a_pickle_that_would_run_something_is_refused(workspace, output, base, reference, tmp_path):
+def test_a_pickle_that_would_run_something_is_refused(workspace, output, base, reference, tmp_path, monkeypatch):
     folder = Path(shutil.copytree(output, tmp_path / "theirs"))
     done = tmp_path / "done"
     content = torch.load(folder / "checkpoint_8.pth", weights_only=True)
@@ -833,6 +859,7 @@ def test_a_pickle_that_would_run_something_is_refused(workspace, output, base, r
 
     assert not done.exists()
     assert list(workspace.runs.glob("*")) == []
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
     torch.load(folder / "checkpoint_8.pth", weights_only=False)
     assert done.exists(), "the pickle of this test does nothing"
 

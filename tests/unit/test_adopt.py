@@ -23,10 +23,11 @@ from tts_train.review.decision.ears import Ears
 from tts_train.review.decision.evidence import read_evidence
 from tts_train.review.decision.moves import decide
 from tts_train.review.decision.next import propose
-from tts_train.review.overview import list_runs, run_status
+from tts_train.review.overview import list_runs
 from tts_train.review.record.store import Store, database
 from tts_train.review.record.verdicts import Verdict
 from tts_train.review.report import run_report
+from tts_train.review.status import run_status
 from tts_train.training.run import RunFolder
 from tts_train.work.adopt import adopt
 from tts_train.workspace import Workspace

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tts_train.clip import Clip
-from tts_train.dataset import load_card, load_manifest, write_manifest
+from tts_train.dataset import card_there, load_card, load_manifest, write_manifest
 from tts_train.errors import ConfigError, InputUnusable
 
 
@@ -78,3 +79,24 @@ def test_a_card_that_says_nothing_of_consent_is_refused(folder: Path) -> None:
         load_card(folder)
 
     assert caught.value.problems[0].line == 5
+
+
+GOOD_CARD = "source: x\nlicence: MIT\nspeaker: s\nconsent_basis: written consent\nlanguage: en\n"
+
+
+@pytest.mark.parametrize("name", ["source", "licence", "speaker", "language"])
+def test_a_card_with_an_empty_answer_is_refused(folder: Path, name: str) -> None:
+    for empty in ("''", "' '"):
+        text = re.sub(rf"^{name}: .*$", f"{name}: {empty}", GOOD_CARD, flags=re.MULTILINE)
+        (folder / "dataset.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=r"dataset\.yaml"):
+            load_card(folder)
+
+
+def test_a_card_may_name_the_paper_of_the_consent(folder: Path) -> None:
+    (folder / "dataset.yaml").write_text(GOOD_CARD + f"consent_file_sha256: {'0a' * 32}\n")
+    assert load_card(folder).consent_file_sha256 == "0a" * 32
+    (folder / "dataset.yaml").write_text(GOOD_CARD + "consent_file_sha256: consent.pdf\n")
+    with pytest.raises(ConfigError):
+        load_card(folder)
+    assert card_there(folder / "nowhere") is None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ import planted
 from tiny_skill import SKILL
 from tts_train.backends.qwen3 import tensor_files
 from tts_train.backends.xtts import base as xtts
-from tts_train.work.checkups import folders, models, skill
+from tts_train.work.checkups import folders, models, private, skill
 from tts_train.work.checkups.row import Row
 from tts_train.workspace import Workspace
 
@@ -338,3 +341,31 @@ def test_json_of_the_rows_is_plain(copied: Path) -> None:
     from dataclasses import asdict
 
     assert json.dumps([asdict(row) for row in skill.rows(copied)])
+
+
+@pytest.fixture
+def token() -> Iterator[Path]:
+    """A token of the hub in a folder that everybody may enter; pytest's own is closed to others."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        (home / "token").write_text("hf_x")
+        yield home / "token"
+
+
+def test_a_token_that_everybody_can_read(token: Path) -> None:
+    def secrets(**variables: str) -> Row:
+        (found,) = private.rows(variables)
+        assert "hf_x" not in found.detail + found.fix
+        return found
+
+    token.chmod(0o644)
+    found = secrets(HF_HOME=str(token.parent))
+    assert (found.state, found.fix) == ("warning", f"chmod 600 {token}")
+    subprocess.run(found.fix.split(), check=True)
+    assert secrets(HF_HOME=str(token.parent)).state == "ok"
+    token.chmod(0o644)
+    token.parent.chmod(0o700)
+    assert secrets(HF_TOKEN_PATH=str(token)).state == "ok", "nobody else can enter the folder"
+    token.unlink()
+    assert secrets(HF_HOME=str(token.parent)).state == "ok"

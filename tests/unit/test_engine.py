@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 import engine_work
-from tts_train.engine import engine
+from tts_train.engine import Pool, engine
 from tts_train.errors import InputUnusable, TtsTrainError
 
 HERE = str(Path(__file__).parents[1])
@@ -89,6 +90,32 @@ def test_an_exception_that_cannot_travel_arrives_as_a_bug_with_its_name(capfd: p
 def test_a_killed_worker_is_an_error_and_not_a_hang() -> None:
     with pytest.raises(TtsTrainError, match="ended with code -9"), engine(2) as run:
         list(run.map(engine_work.die, range(5)))
+
+
+def test_a_worker_killed_between_pieces_is_replaced() -> None:
+    with engine(2) as run:
+        pids = set(run.map(engine_work.own_pid, range(4)))
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it is gone, and nobody has asked for it yet
+
+        assert pids.isdisjoint(run.map(engine_work.own_pid, range(4)))
+
+
+def test_a_worker_killed_while_a_piece_is_handed_over_is_an_error_that_says_so() -> None:
+    more_than_a_pipe_holds = np.zeros(1 << 24, np.uint8)
+    with engine(2) as run:
+        assert isinstance(run, Pool)
+        threading.Thread(target=_kill_the_first, args=(run,)).start()
+        with pytest.raises(TtsTrainError, match="ended with code -9"):
+            list(run.map(engine_work.own_pid, [more_than_a_pipe_holds]))
+
+
+def _kill_the_first(run: Pool) -> None:
+    while not run._workers:
+        time.sleep(0.001)
+    time.sleep(0.02)  # it is still starting
+    run._workers[0].process.kill()
 
 
 def test_a_caller_who_stops_early_gets_no_stale_answers_later() -> None:

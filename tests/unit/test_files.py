@@ -8,11 +8,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
-from tts_train import files
+from tts_train import files, holders
 from tts_train.errors import Busy, ConfigError, DiskError
 
 
@@ -124,17 +124,71 @@ def test_publishing_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["epoch-001"]
 
 
-def test_a_second_holder_is_told_who_has_the_lock(tmp_path: Path) -> None:
-    lock = tmp_path / ".lock"
-    code = f"from pathlib import Path; from tts_train.files import locked\nwith locked(Path({str(lock)!r})): pass"
-    with files.locked(lock):
-        second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    third = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+SECOND = """
+import json, sys
+from pathlib import Path
+from tts_train.errors import Busy
+from tts_train.files import locked
+try:
+    with locked(Path(sys.argv[1])):
+        print("{}")
+except Busy as busy:
+    print(json.dumps({"message": busy.message, "hint": busy.hint, "code": busy.exit_code}))
+"""
 
-    assert "Busy" in second.stderr
-    assert f"pid {os.getpid()}" in second.stderr
-    assert third.returncode == 0
-    assert Busy.exit_code == 75
+
+def second(lock: Path) -> dict[str, Any]:
+    command = [sys.executable, "-c", SECOND, str(lock)]
+    answer: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return answer
+
+
+def test_a_second_holder_is_told_who_has_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, run = tmp_path / ".lock", tmp_path / "ann-piper"
+    who = f"(pid {os.getpid()} on {os.uname().nodename}, since 2"
+    monkeypatch.setattr(sys, "argv", ["worker.py", "train-local", "tts_train.work.train:train"])
+    with files.locked(lock, run=run):
+        without_status = second(lock)
+        files.write_json(run / "status.json", {"heartbeat_at": "2999-01-02T03:04:05+00:00"})
+        with_status = second(lock)
+        files.write_json(run / "status.json", {"heartbeat_at": "2020-01-02T03:04:05+00:00"})
+        of_another = second(lock)
+    assert without_status["code"] == 75
+    assert f"{tmp_path} is in use by train-local of run ann-piper {who}" in without_status["message"]
+    assert without_status["hint"].endswith(f"kill {os.getpid()}")
+    assert with_status["message"].endswith("last heartbeat 2999-01-02T03:04:05+00:00)")
+    assert "heartbeat" not in without_status["message"] + of_another["message"]
+
+
+def test_a_holder_that_is_a_job_is_stopped_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTS_TRAIN_JOB_ID", "20260102-030405-abcdef")
+    with files.locked(tmp_path / ".lock"):
+        assert second(tmp_path / ".lock")["hint"].endswith("run.sh jobs stop 20260102-030405-abcdef")
+
+
+def test_a_lock_whose_holder_let_go_or_died_is_free(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    with files.locked(lock):
+        assert holders.is_ours(holders.holder(lock))
+        claim = lock.read_bytes()
+    assert (holders.holder(lock), second(lock)) == (None, {})
+    lock.write_bytes(claim.replace(b'"started": ', b'"started": 1'))
+    assert holders.holder(lock) is None, "the pid is somebody else's by now"
+    lock.write_bytes(claim.replace(os.uname().nodename.encode(), b"elsewhere"))
+    found = holders.holder(lock)
+    assert found is not None, "who holds it on another host cannot be seen from here"
+    assert not holders.is_ours(found)
+    assert "stop it on elsewhere" in holders.how_to_stop(found)
+    assert holders.holder(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("left", [b"", b"pid 12 on host", b"[1]", b'{"pid": 1}', b"\xff"])
+def test_what_an_older_or_killed_holder_left_is_no_obstacle(tmp_path: Path, left: bytes) -> None:
+    lock = tmp_path / ".lock"
+    lock.write_bytes(left)
+    assert holders.holder(lock) is None
+    with files.locked(lock):
+        assert holders.holder(lock) is not None
 
 
 def test_every_bad_line_is_named(tmp_path: Path) -> None:
@@ -151,3 +205,30 @@ def test_nan_is_refused(tmp_path: Path) -> None:
     """NaN is not JSON: other readers would refuse the whole file."""
     with pytest.raises(ValueError, match="JSON compliant"):
         files.write_json(tmp_path / "a.json", {"loss": float("nan")})
+
+
+def test_who_owns_a_folder_finds_it_without_what_killed_owners_left(tmp_path: Path) -> None:
+    for name in (
+        ".tmp-a.json.71",
+        "parts/.tmp-b.json.72",
+        ".tmp-c.old-73/x",
+        ".tmp-c.74/deep/x",
+        "whole",
+        "deep/whole",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with files.owned(tmp_path):
+        left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+        assert left == {".lock", "whole", "deep/whole"}
+        with pytest.raises(Busy), files.owned(tmp_path):
+            pass
+
+
+def test_a_sweep_leaves_other_programs_files_and_folders_that_have_an_owner(tmp_path: Path) -> None:
+    kept = [".tmp-of-an-editor", "cache/.tmp-codes.75/half", "cache/.lock"]
+    for name in (*kept, ".tmp-d.76"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    files.sweep(tmp_path)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(kept)

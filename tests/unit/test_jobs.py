@@ -201,7 +201,7 @@ def test_jobs_of_another_host_live_by_their_heartbeat(jobs: Jobs) -> None:
 def test_a_second_job_of_a_name_waits_its_turn(jobs: Jobs) -> None:
     first = jobs.submit(SAVES, name="night")
     jobs.until_ready(first)
-    with pytest.raises(Busy, match=f"{first}, on .* since .* heartbeat") as busy:
+    with pytest.raises(Busy, match=rf"{first} \(pid \d+ on .*, since .*, last heartbeat") as busy:
         jobs.submit("pass", name="night")
     assert busy.value.exit_code == 75
     assert len(record.everything(jobs.workspace)) == 1

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tts_train.errors import ConfigError, UsageError
+from tts_train.masking import has_secrets, masked
 from tts_train.work.background import rendering
-from tts_train.work.background.masking import has_secrets, masked
 from tts_train.workspace import Workspace, skill_root
 
 RUN = str(skill_root() / "run.sh")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from tts_train.config import TrainConfig
-from tts_train.errors import ConfigError
+from tts_train.errors import ConfigError, DiskError, Diverged, Stopped
 from tts_train.files import read_json, write_json
+from tts_train.training import status
 from tts_train.training.run import RunFolder
 from tts_train.training.status import Status, read_status
 
@@ -83,5 +85,53 @@ def test_a_failure_leaves_its_reason(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="disk on fire"), Status(tmp_path / "status.json"):
         raise ValueError("disk on fire")
 
-    status = read_status(tmp_path)
-    assert (status["state"], status["reason"]) == ("failed", "disk on fire")
+    found = read_status(tmp_path)
+    assert (found["state"], found["reason"]) == ("failed", "disk on fire")
+
+
+def test_a_disk_that_is_full_for_a_while_ends_no_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, full = tmp_path / "status.json", [True]
+
+    def write(place: Path, value: object) -> None:
+        if full:
+            raise DiskError("no space left")
+        write_json(place, value)
+
+    monkeypatch.setattr(status, "HEARTBEAT_SECONDS", 0.02)
+    with Status(path):
+        monkeypatch.setattr(status, "write_json", write)
+        time.sleep(0.3)
+        before = read_json(path)["heartbeat_monotonic"]
+        full.clear()
+        deadline = time.monotonic() + 10
+        while read_json(path)["heartbeat_monotonic"] == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_a_full_disk_hides_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise DiskError("no space left")
+
+    def stop() -> None:
+        with Status(tmp_path / "status.json"):
+            monkeypatch.setattr(status, "write_json", refuse)
+            raise Stopped(15, "stopped by SIGTERM")
+
+    with pytest.raises(Stopped):
+        stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "state"),
+    [
+        (Diverged("NaN"), "diverged", "failed"),
+        (Stopped(15, "bye"), "stopped", "stopped"),
+        (OSError(), "internal", "failed"),
+    ],
+)
+def test_the_kind_of_an_end_is_noted(tmp_path: Path, error: Exception, kind: str, state: str) -> None:
+    with pytest.raises(type(error)), Status(tmp_path / "status.json"):
+        raise error
+    found = read_status(tmp_path)
+    assert (found["error"], found["state"], bool(found["reason"])) == (kind, state, True)

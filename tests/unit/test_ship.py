@@ -6,56 +6,36 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
 import shipping
-from finished_run import CONSTANT, KEY, make_run, run_script, workspace_in
-from tts_train.audio import Audio
-from tts_train.backends import BACKENDS, Spoken, piper
+from finished_run import CONSTANT, KEY, make_run, run_script
+from humming import CARD, SETTING, TEXTS, Hum, humming_workspace, rendered
+from tts_train.backends import BACKENDS, piper
 from tts_train.backends.licences import UNKNOWN, from_piper_card, named_in
 from tts_train.dataset import load_card
 from tts_train.errors import ConfigError, DiskError, InputUnusable, Unavailable, UsageError
 from tts_train.files import read_json, sha256_file, write_json
-from tts_train.probe.keys import Setting
 from tts_train.review.record.store import Store, database
 from tts_train.review.record.trials import Judgement
 from tts_train.review.record.verdicts import HARM, Verdict
 from tts_train.training.run import RunFolder
 from tts_train.work import ship_case, speak, voice_build
+from tts_train.work.export import export
 from tts_train.work.prune import prune
 from tts_train.work.ship import ship
 from tts_train.work.train import plan
 from tts_train.work.voice_package import FORMAT, find_voice, open_voice, read_voice, shipped
 from tts_train.workspace import Workspace
 
-CARD = "source: a book\nlicence: CC0-1.0\nspeaker: Ann\nconsent_basis: own voice\nlanguage: en-GB\n"
-TEXTS = {"passage": "Put the cup on the grass path, and look.", "short": "Put the cup down."}
+WITHOUT_CONSENT = CARD.replace("own voice", "none") + "no_consent_because: a test of an idea, deleted afterwards\n"
 WER_FAILED = {"name": "wer", "passed": False, "value": 0.3, "limit": 0.05, "detail": "WER 30.0%: 'cup' dropped"}
-SETTING = Setting("piper", 2, knobs=BACKENDS["piper"].knobs)
-
-
-class Hum:
-    """A tone that weights, base, facts, text, knobs and seed decide: what differs in any of them sounds otherwise."""
-
-    rate = 22050
-
-    def __init__(self, base: str, folder: Path, threads: int, voice: Mapping[str, Any]) -> None:
-        heard = {name: value for name, value in voice.items() if name != "reference"}
-        self.made_of = [sha256_file(Path(base)), sha256_file(folder / "weights.safetensors"), threads, heard]
-
-    def say(self, text: str, setting: Mapping[str, Any], seed: int) -> Spoken:
-        known = {name: setting[name] for name in sorted(setting)}
-        digest = hashlib.sha256(json.dumps([*self.made_of, text, known, seed]).encode()).digest()
-        times = np.arange(self.rate // 20 * len(text.split())) / self.rate
-        tone = 0.1 * np.sin(2 * np.pi * (100 + int.from_bytes(digest[:2], "big") / 100) * times)
-        return Spoken(Audio(tone.astype(np.float32), self.rate), "duration-predictor")
 
 
 @pytest.fixture
@@ -63,14 +43,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace with a card, a base voice and no run; epochs hum."""
     shipping.workers_in_this_process(monkeypatch)
     monkeypatch.setattr(piper, "load_speaker", Hum)
-    workspace = workspace_in(tmp_path / "workspace")
-    (workspace.datasets / "demo/dataset.yaml").write_text(CARD)
-    bases = workspace.root / "bases"
-    bases.mkdir()
-    (bases / "joe.onnx").write_bytes(b"a graph")
-    (bases / "joe.onnx.json").write_text("{}")
-    (bases / "MODEL_CARD").write_text("* Language: en_US\n* License: CC0\n* URL: https://example.org/joe\n")
-    return workspace
+    return humming_workspace(tmp_path / "workspace")
 
 
 @pytest.fixture
@@ -80,15 +53,6 @@ def run(place: Workspace) -> RunFolder:
     for number in (1, 2):
         rendered(folder, number, place)
     return folder
-
-
-def rendered(run: RunFolder, number: int, place: Workspace, gates: Any = (shipping.GOOD_GATE,)) -> None:
-    voice = run.voice(place)
-    hum = Hum(str(place.path("bases/joe.onnx")), run.epoch(number).folder, 2, voice)
-    heard = {name: value for name, value in voice.items() if name not in ("reference", "speaker")}
-    setting = Setting("piper", 2, knobs=SETTING.knobs, voice=heard)
-    folder = shipping.render(run, KEY, number, hum, TEXTS, setting)
-    shipping.measured(folder, number, gates)
 
 
 def say(place: Workspace, *heard: str, listener: str = "ann", epoch: int = 2, **more: Any) -> None:
@@ -257,7 +221,7 @@ def test_a_killed_ship_leaves_no_package(run: RunFolder, place: Workspace, monke
 
 def without_consent(run: RunFolder, place: Workspace) -> None:
     path = place.datasets / "demo/dataset.yaml"
-    path.write_text(CARD.replace("own voice", "none"))
+    path.write_text(WITHOUT_CONSENT)
 
 
 def without_card(run: RunFolder, place: Workspace) -> None:
@@ -413,7 +377,7 @@ def test_an_adopted_run_needs_a_card(run: RunFolder, place: Workspace, tmp_path:
 
     assert told["refused"] == []
     assert (Path(told["voice"]) / "dataset.yaml").read_text() == CARD
-    card.write_text(CARD.replace("own voice", "none"))
+    card.write_text(WITHOUT_CONSENT)
     with pytest.raises(InputUnusable, match="not consented"):
         ship(place, "a", 2, card=card)
 
@@ -819,7 +783,13 @@ def test_none_is_an_answer_and_training_warns_of_it(place: Workspace) -> None:
         "voice: a\nrun: a\nbackend: piper\ndataset: datasets/demo/train_manifest.jsonl\nepochs: 1\nlr: 1.0e-5\n"
     )
     assert plan(config, place)["warnings"] == []
-    (dataset / "dataset.yaml").write_text(CARD.replace("own voice", "none"))
+    card = CARD.replace("own voice", "none")
+    for reason in ("", "no_consent_because: ' '\n"):
+        (dataset / "dataset.yaml").write_text(card + reason)
+        with pytest.raises(ConfigError) as refused:
+            plan(config, place)
+        assert "why the voice is trained all the same" in refused.value.problems[0].message
+    (dataset / "dataset.yaml").write_text(card + "no_consent_because: a test\n")
 
     told = plan(config, place)
 
@@ -830,12 +800,33 @@ def test_none_is_an_answer_and_training_warns_of_it(place: Workspace) -> None:
 
 def test_exporting_without_consent_warns(run: RunFolder, place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(piper, "export_voice", lambda *_: {"onnx": "a.onnx"})
-    assert "warnings" not in speak.export(place, "a", place.root / "out", epoch=2)
+    assert "warnings" not in export(place, "a", place.root / "out", epoch=2)
 
     without_consent(run, place)
-    assert "none" in speak.export(place, "a", place.root / "out", epoch=2)["warnings"][0]
+    assert "none" in export(place, "a", place.root / "out", epoch=2)["warnings"][0]
     without_card(run, place)
-    assert "warnings" not in speak.export(place, "a", place.root / "out", epoch=2)
+    assert "warnings" not in export(place, "a", place.root / "out", epoch=2)
+
+
+def test_what_is_said_tells_on_which_basis(run: RunFolder, place: Workspace) -> None:
+    """In the file beside the audio too; without a reason for `none` nothing is said."""
+    out = place.root / "said.wav"
+
+    def said() -> dict[str, Any]:
+        told = speak.infer(place, "a", out, text="Hum.", epoch=2, seed=0, setting="{}")
+        assert read_json(out.with_name("said.wav.json"))["consent_basis"] == told["consent_basis"]
+        return told
+
+    assert said()["consent_basis"] == "own voice"
+    without_consent(run, place)
+    assert said()["consent_basis"] == "none"
+    assert "not for sharing" in said()["warnings"][0]
+    card = place.datasets / "demo/dataset.yaml"
+    card.write_text(CARD.replace("own voice", "none"))
+    with pytest.raises(ConfigError):
+        said()
+    without_card(run, place)
+    assert said()["consent_basis"] is None
 
 
 # --- licences

@@ -13,10 +13,11 @@ from playable_run import make_playable, retrain
 from tts_train.dataset_report import dataset_facts
 from tts_train.review.decision.evidence import read_evidence
 from tts_train.review.decision.next import propose
-from tts_train.review.overview import list_runs, run_status
+from tts_train.review.overview import list_runs
 from tts_train.review.record.store import Store, database, verdicts_of
 from tts_train.review.record.verdicts import Verdict
 from tts_train.review.recording import record_verdict
+from tts_train.review.status import run_status
 from tts_train.workspace import Workspace, repository_root
 from views.names import epoch_name, plain, source_name
 from views.runs import (

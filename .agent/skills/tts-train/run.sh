@@ -16,6 +16,8 @@ convert-qwen3      project  clips to Qwen3-TTS codes
 config             core     write or check a training config
 train-local        core     fine-tune a voice; one checkpoint per epoch; resumes
 train-qwen3        core     fine-tune Qwen3-TTS on codes; train-local with a qwen3 config does the same
+train-runpod       core     train on a rented GPU of RunPod; every epoch is fetched, every pod ended
+cloud              core     end rented pods that are left over; a training for SkyPilot, dstack, Slurm
 probe              core     render the same sentences with each epoch, then measure and gate
 session            core     plan a blind listening session, see it, close it
 verdict            core     record what a listener heard, or the answer to a blind trial
@@ -25,12 +27,15 @@ next               core     the next training move, with its reasons and its com
 lineage            core     the tree of runs, moves and verdicts
 ship               core     a judged epoch as a voice package with all it needs to speak
 runs               core     list training runs, or adopt checkpoints from elsewhere
-status             core     is it alive, how far, how long still
+status             core     what runs are doing, one or all; --watch
 jobs               core     start commands that outlive the terminal, see, stop, await them
-report             core     epochs of a run side by side, or a dataset as numbers and a page
+campaign           core     several configs in order through the night: dataset, training, probe; goes on after kills
+report             core     epochs of a run side by side, a dataset as a page, or a night (--since 12h)
 tensorboard        skill    serve the TensorBoard of the runs
+serve              dashboard  speech over HTTP with shipped voices, as clients of OpenAI ask for it
 infer              core     speak a text with an epoch of a run
 export             core     turn an epoch into voice files of its family
+voices             core     list, pack, import and remove shipped voices; ask a recording for its origin
 prune              core     delete weights of epochs nobody needs; says which before it does
 lock               none     developers: recompile locks/*.txt from pyproject.toml
 test               none     developers: run the test tiers

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tts_train.output import run_command, workspace_option
+from tts_train.training.gpus import share_gpu_option
 from tts_train.work import speak
 from tts_train.workspace import Workspace
 
@@ -24,7 +25,9 @@ from tts_train.workspace import Workspace
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Sampling seed [default: 0; a voice's: the first judged].")
 @click.option("--setting", default="{}", help="Backend knobs as JSON, as a probe's key.json records them.")
+@click.option("--watermark", is_flag=True, help="Mark what is said as spoken by a machine; `voices check` finds it.")
 @click.option("--cpu", is_flag=True, help="Speak on the CPU what was trained on a GPU; it rounds otherwise.")
+@share_gpu_option
 @workspace_option
 def main(
     target: str, out: Path, text: str | None, text_file: Path | None, workspace: str | None, **how: Any
@@ -36,7 +39,8 @@ def main(
     \b
     Example: run.sh infer demo-constant hello.wav --text "Put the kettle on." --epoch 4
              run.sh infer demo-constant-epoch-004 hello.wav --text "Put the kettle on."
-    Exit codes: 0 done · 2 usage · 65 no such run, damaged voice · 69 package missing · 74 disk · 78 bad config
+    Exit codes: 0 done · 2 usage · 65 no such run, damaged voice · 69 package missing · 74 disk
+                75 the GPU is in use · 78 bad config
     """
     if (text is None) == (text_file is None):
         raise click.UsageError("give either --text or --text-file")

@@ -9,6 +9,7 @@ import click
 
 from tts_train.output import run_command, workspace_option
 from tts_train.probe import work
+from tts_train.training.gpus import share_gpu_option
 from tts_train.work.targets import numbers, run_of
 from tts_train.workspace import Workspace
 
@@ -20,6 +21,7 @@ from tts_train.workspace import Workspace
 @click.option("--seeds", help="Such as 0,1,2 [default: the probe's; else 0,1 for a family that samples, 0 for piper].")
 @click.option("--target", help="Manifest of the target speaker reading the probe [default: the run's].")
 @click.option("--dry-run", is_flag=True, help="Say what would be rendered and what it costs.")
+@share_gpu_option
 @workspace_option
 def main(
     target_run: str,
@@ -37,7 +39,8 @@ def main(
 
     \b
     Example: run.sh probe demo-constant --epochs 0,4-6 --human
-    Exit codes: 0 done · 2 usage · 65 no such run · 69 model or package missing · 75 being probed · 78 bad probe
+    Exit codes: 0 done · 2 usage · 65 no such run · 69 model or package missing · 75 being probed, GPU in use
+                78 bad probe
     """
     place = Workspace.find(workspace)
     probe, target = (str(Path(name).resolve()) if name and Path(name).is_file() else name for name in (probe, target))

@@ -29,7 +29,9 @@ __all__ = [
     "AudioFault",
     "Chapter",
     "SourceInfo",
+    "file_bytes",
     "header_seconds",
+    "pcm16",
     "probe_source",
     "read_audio",
     "stream",
@@ -149,16 +151,26 @@ def read_audio(path: Path, rate: int | None = None, *, longest: float | None = N
 
 def write_audio(path: Path, audio: Audio) -> None:
     """Write 16-bit WAV or FLAC (by suffix) atomically; the same samples always give the same bytes."""
-    import numpy as np
-    import soundfile
-
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise InputUnusable(f"{path}: audio is written as {' or '.join(SUFFIXES)}", hint="change the file's ending")
-    pcm = np.round(np.clip(audio.samples, -1.0, 1.0) * 32767.0).astype(np.int16)
+    atomic_write_bytes(path, file_bytes(audio, kind))
+
+
+def file_bytes(audio: Audio, kind: str) -> bytes:
+    """A 16-bit file of `kind` WAV or FLAC; the same samples always give the same bytes."""
+    import soundfile
+
     buffer = io.BytesIO()
-    soundfile.write(buffer, pcm, audio.rate, format=kind, subtype="PCM_16")
-    atomic_write_bytes(path, buffer.getvalue())
+    soundfile.write(buffer, pcm16(audio.samples), audio.rate, format=kind, subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """The samples as 16-bit integers; what is beyond full scale is clipped."""
+    import numpy as np
+
+    return np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16)
 
 
 def _require_whole(path: Path, decoded: float, info: SourceInfo, tolerance: float) -> None:

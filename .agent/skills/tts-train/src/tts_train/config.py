@@ -200,11 +200,14 @@ class TrainConfig(Settings):
         return self.model_dump(mode="json", exclude_none=True, exclude=set(others))
 
 
-def load_train_config(path: Path, workspace: Workspace) -> TrainConfig:
-    """Read, check, and check the files it names. Raises ConfigError with every problem at once."""
+def load_train_config(path: Path, workspace: Workspace, *, dataset_to_come: bool = False) -> TrainConfig:
+    """Read, check, and check the files it names. Raises ConfigError with every problem at once.
+
+    With `dataset_to_come` the dataset may be missing: it is made before the training starts.
+    """
     document = load_yaml(path)
     config = validate(TrainConfig, document, path)
-    named: dict[tuple[str, ...], str | None] = {("dataset",): config.dataset}
+    named: dict[tuple[str, ...], str | None] = {} if dataset_to_come else {("dataset",): config.dataset}
     if config.probe:
         named["probe", "file"] = config.probe.file
         named["probe", "target"] = config.probe.target

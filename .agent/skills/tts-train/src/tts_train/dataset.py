@@ -7,20 +7,24 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from tts_train.clip import Clip, Rejection
 from tts_train.errors import ConfigError, InputUnusable, Problem
 from tts_train.files import read_jsonl, sha256_file, write_jsonl
 from tts_train.yaml_config import load_yaml, validate
 
+CARD = "dataset.yaml"
 CONSENT = Literal["own voice", "written consent", "public domain", "synthetic voice", "licensed", "none"]
 NO_CONSENT = "none"
-"""A legal answer, and an honest one: such a voice can be trained and listened to, but is not shipped."""
+"""An honest answer: with the reason why, such a voice can be trained and listened to, but it is not shipped."""
 _REQUIRED = ("id", "audio_file", "text", "speaker", "language", "audio_seconds")
 _KNOWN = {item.name for item in fields(Clip)}
+
+
+Said = Annotated[str, Field(pattern=r"\S")]
 
 
 class Card(BaseModel):
@@ -28,17 +32,36 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    source: str
-    licence: str
-    speaker: str
+    source: Said
+    licence: Said
+    speaker: Said
     consent_basis: CONSENT
-    language: str
+    consent_file_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of the paper or recording that gives the consent, which stays with whoever keeps it."""
+    no_consent_because: Annotated[str, Field(validate_default=True)] = ""
+    """Why the voice is trained all the same; nothing works with `none` without it."""
+    language: Said
     notes: str = ""
+
+    @field_validator("no_consent_because")
+    @classmethod
+    def _says_why(cls, reason: str, info: ValidationInfo) -> str:
+        if info.data.get("consent_basis") == NO_CONSENT and not reason.strip():
+            raise ValueError(
+                "with 'consent_basis: none' say here why the voice is trained all the same "
+                "(it cannot be shipped either way)"
+            )
+        return reason
+
+
+def card_there(folder: Path) -> Card | None:
+    """The card, or None for data that are not here (any more). Raises ConfigError when it is wrong."""
+    return load_card(folder) if (folder / CARD).is_file() else None
 
 
 def load_card(folder: Path) -> Card:
     """Read and check the card. Raises ConfigError when it is missing or wrong."""
-    path = folder / "dataset.yaml"
+    path = folder / CARD
     if not path.is_file():
         raise ConfigError(
             f"{folder} has no dataset.yaml",

@@ -97,7 +97,7 @@ class Pool:
             while ahead is not None or following in done or self._busy():
                 while ahead is not None and (worker := self._idle()) is not None:
                     worker.piece = ahead[0]
-                    worker.pipe.send((work, ahead[1]))
+                    self._give(worker, (work, ahead[1]))
                     ahead = next(waiting, None)
                 if following in done:
                     yield done.pop(following)
@@ -127,10 +127,11 @@ class Pool:
         return [worker for worker in self._workers if worker.piece is not None]
 
     def _idle(self) -> _Worker | None:
-        """A worker without a piece, started now if there may be one more."""
-        for worker in self._workers:
-            if worker.piece is None:
+        """A worker without a piece, started now if there may be one more. One that was killed is replaced."""
+        for worker in [worker for worker in self._workers if worker.piece is None]:
+            if worker.process.is_alive():
                 return worker
+            self._end(worker)
         if len(self._workers) == self.jobs:
             return None
         spawn = multiprocessing.get_context("spawn")
@@ -141,6 +142,12 @@ class Pool:
         self._workers.append(_Worker(process, ours))
         return self._workers[-1]
 
+    def _give(self, worker: _Worker, piece: Any) -> None:
+        try:
+            worker.pipe.send(piece)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise _died(worker) from error
+
     def _answering(self) -> list[_Worker]:
         ready = wait([worker.pipe for worker in self._busy()])
         return [worker for worker in self._busy() if worker.pipe in ready]
@@ -150,11 +157,7 @@ class Pool:
         try:
             value, failed, peak = worker.pipe.recv()
         except (EOFError, ConnectionResetError) as error:
-            worker.process.join()
-            raise TtsTrainError(
-                f"a worker process ended with code {worker.process.exitcode}",
-                hint="its messages are above; -9 mostly means that memory ran out: try fewer --jobs",
-            ) from error
+            raise _died(worker) from error
         worker.piece = None
         self._peaks[worker.process.pid or 0] = peak
         if failed:
@@ -167,6 +170,14 @@ class Pool:
         worker.process.kill()
         worker.process.join()
         worker.process.close()
+
+
+def _died(worker: _Worker) -> TtsTrainError:
+    worker.process.join()
+    return TtsTrainError(
+        f"a worker process ended with code {worker.process.exitcode}",
+        hint="its messages are above; -9 mostly means that memory ran out: try fewer --jobs",
+    )
 
 
 def _serve(pipe: Connection) -> None:

@@ -223,6 +223,10 @@ def _program_environment(held: Sequence[HeldLock]) -> dict[str, str]:
     variables[HELD] = " ".join(map(str, held))
     # Spinning OpenMP threads make a busy machine ten times slower, and change nothing on an idle one.
     variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A pickle runs code when it is read. With this torch.load takes plain weights only, also where a library asks
+    # for more (torch.hub does); the other variable would contradict it, and torch stops.
+    variables["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    variables.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
     if "TTS_TRAIN_ENVS" in variables:
         variables["TTS_TRAIN_ENVS"] = str(root())
     if not root().is_relative_to(SKILL):

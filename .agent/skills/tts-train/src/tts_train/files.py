@@ -9,21 +9,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from tts_train import holders
 from tts_train.errors import Busy, ConfigError, DiskError, InputUnusable, Problem
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 TEMPORARY = ".tmp-"
+LOCK = ".lock"
+_LEFTOVER = re.compile(re.escape(TEMPORARY) + r".+\.(old-)?\d+")
+"""A temporary name ends with its writer's pid."""
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
@@ -76,7 +82,7 @@ class _Descriptor(io.RawIOBase):
 
 
 def _atomically(path: Path, fill: Callable[[Path], None]) -> None:
-    with _disk_errors(path):
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f"{TEMPORARY}{path.name}.{os.getpid()}"
         try:
@@ -124,7 +130,7 @@ def publish_folder(final: Path, fill: Callable[[Path], None]) -> None:
     `fill(temporary)` writes the content; files it left unflushed are flushed here. An older `final` is replaced.
     Temporary folders of writers that died are removed first.
     """
-    with _disk_errors(final):
+    with disk_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         for leftover in final.parent.glob(f"{TEMPORARY}{final.name}.*"):
             shutil.rmtree(leftover)
@@ -152,12 +158,24 @@ def publish_folder(final: Path, fill: Callable[[Path], None]) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left below `folder`. The caller holds the folder's lock."""
-    for leftover in sorted(folder.rglob(f"{TEMPORARY}*")):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink(missing_ok=True)
+    """Remove what killed writers left below `folder`. The caller holds the folder's lock.
+
+    A folder with a lock of its own is left alone: somebody may be writing there now.
+    """
+    for place, folders, names in os.walk(folder):
+        leftovers = [Path(place, name) for name in (*folders, *names) if _LEFTOVER.fullmatch(name)]
+        for leftover in leftovers:
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
+        folders[:] = [name for name in folders if not Path(place, name, LOCK).exists() and Path(place, name).exists()]
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it: for the users' own folders, which nobody sweeps."""
+    for leftover in path.parent.glob(f"{TEMPORARY}{glob.escape(path.name)}.*"):
+        leftover.unlink(missing_ok=True)
 
 
 def sync_file(path: Path) -> None:
@@ -191,7 +209,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputUnusable(f"{path} does not exist", hint="check the path") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputUnusable(f"{path} is not JSON: {error}", hint="restore it or make it again") from error
 
 
@@ -212,6 +230,9 @@ def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             problems.append(Problem(f"not JSON: {error.msg} at column {error.colno}", str(path), number))
+            continue
+        except RecursionError:
+            problems.append(Problem("not JSON that can be read: it is nested too deeply", str(path), number))
             continue
         if not isinstance(row, dict):
             problems.append(Problem(f"expected a JSON object, got {type(row).__name__}", str(path), number))
@@ -235,8 +256,13 @@ def sha256_json(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
-    """Hold an flock on `path`. Raises Busy, with what the holder wrote into the file, when it is taken."""
+def locked(
+    path: Path, *, shared: bool = False, wait: bool = False, run: Path | None = None, what: str = ""
+) -> Iterator[None]:
+    """Hold an flock on `path`. Raises Busy, naming the holder and how to stop it, when it is taken.
+
+    `run`: the run's folder that this process works on, whose heartbeat is told then. `what` is in use [its folder].
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -244,14 +270,28 @@ def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[
         try:
             fcntl.flock(descriptor, flags)
         except BlockingIOError as error:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
-            raise Busy(f"{path.parent} is in use by {holder}", hint="wait for it, or stop it first") from error
-        if not shared:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"pid {os.getpid()} on {os.uname().nodename}".encode(), 0)
-        yield
+            found = holders.read_claim(descriptor)
+            text = f"{what or path.parent} is in use by {holders.told(found)}"
+            raise Busy(text, hint=holders.how_to_stop(found)) from error
+        if shared:
+            yield
+            return
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holders.claim(run), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)  # who lets go is no holder, even while it lives on
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Hold `folder`'s lock, and begin without what killed holders left in it. Raises Busy."""
+    with locked(folder / LOCK):
+        sweep(folder)
+        yield
 
 
 def require_space(folder: Path, needed_bytes: int) -> None:
@@ -266,7 +306,8 @@ def require_space(folder: Path, needed_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
+    """What the operating system refuses is a DiskError that names the file."""
     try:
         yield
     except OSError as error:

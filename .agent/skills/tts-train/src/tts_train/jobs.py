@@ -28,7 +28,7 @@ def call(environment: str, function: str, arguments: dict[str, Any]) -> dict[str
 
     Progress passes to stderr; signals are forwarded and waited for. Raises the worker's own TtsTrainError.
     """
-    return _result([*_launch(environment), "call", function], json.dumps(arguments), function)
+    return _result(worker_command(environment, function), json.dumps(arguments), function)
 
 
 def command(environment: str, name: str, *arguments: str) -> dict[str, Any]:
@@ -80,6 +80,11 @@ def replace(environment: str, name: str, function: str, arguments: dict[str, Any
     hand_over_stdout()
     launch = [*_launch(environment), name, function]
     os.execv(launch[0], launch)
+
+
+def worker_command(environment: str, function: str) -> list[str]:
+    """What to start for `function` in `environment`, with its arguments as JSON on stdin."""
+    return [*_launch(environment), "call", function]
 
 
 def launcher_command() -> list[str]:

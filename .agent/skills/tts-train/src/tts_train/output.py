@@ -16,11 +16,12 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, cast
 
 import click
 
 from tts_train.errors import DiskError, Stopped, TtsTrainError, UsageError
+from tts_train.masking import MaskedStream, masked_values
 
 
 def progress(text: str) -> None:
@@ -43,7 +44,7 @@ _guards: list[int] = []
 
 @contextlib.contextmanager
 def guarded_stdout() -> Iterator[TextIO]:
-    """Yield the real stdout while file descriptor 1 (and whatever writes to it) goes to stderr.
+    """Yield the real stdout while file descriptor 1 (and whatever writes to it) goes to stderr, without secrets.
 
     A scheduler's SIGTERM ends the work as Ctrl-C does: with clean-up, the JSON object and the documented code.
     """
@@ -53,11 +54,14 @@ def guarded_stdout() -> Iterator[TextIO]:
     real = os.dup(1)
     os.dup2(2, 1)
     _guards.append(real)
+    python_streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast("TextIO", MaskedStream(stream)) for stream in python_streams)
     try:
         with os.fdopen(os.dup(real), "w", encoding="utf-8") as stdout:
             yield stdout
     finally:
         sys.stdout.flush()
+        sys.stdout, sys.stderr = python_streams
         os.dup2(_guards.pop(), 1)
         os.close(real)
 
@@ -105,7 +109,7 @@ def run_command(command: click.Command, arguments: list[str] | None = None) -> N
         command.main(args=given, prog_name=f"run.sh {name}")
     with guarded_stdout() as stdout:
         answer, code, wait = _answer(command, name, [word for word in own if word != "--human"] + given[len(own) :])
-        stdout.write(_rendered(answer, human) + "\n")
+        stdout.write(_rendered(masked_values(answer), human) + "\n")
         stdout.flush()
         wait()
     sys.exit(code)

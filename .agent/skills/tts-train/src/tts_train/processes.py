@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 
 def boot_id() -> str:
     """Changes with every boot, so that a reused pid after a power cut is not mistaken for the process."""
     path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.is_file() else str(int(psutil.boot_time()))
+    if path.is_file():
+        return path.read_text().strip()
+    import psutil  # only here: Linux needs none of it, and every command imports this module
+
+    return str(int(psutil.boot_time()))
 
 
 def identity(pid: int) -> dict[str, Any]:
@@ -46,6 +48,8 @@ def start_time(pid: int, *, zombies: bool = False) -> float | None:
         except (FileNotFoundError, ProcessLookupError):
             return None
         return None if fields[0] in "ZX" and not zombies else float(fields[19])
+    import psutil
+
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE and not zombies else process.create_time()

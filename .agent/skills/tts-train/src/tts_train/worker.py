@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from tts_train.masking import masked_values
 from tts_train.output import answer_of, guarded_stdout
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     arguments: dict[str, Any] = json.loads(sys.stdin.read())
     with guarded_stdout() as stdout:
         answer, code = answer_of(command, lambda: getattr(importlib.import_module(module), name)(**arguments))
-        stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        stdout.write(json.dumps(masked_values(answer), ensure_ascii=False) + "\n")
     if command.startswith("rank-"):
         # gloo's threads may still run: on the way out of Python they abort the process now and then.
         sys.stdout.flush()

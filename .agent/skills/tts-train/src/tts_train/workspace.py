@@ -10,7 +10,7 @@ from pathlib import Path
 from tts_train.errors import ConfigError, InputUnusable, Unavailable
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
-BESIDE_RUNS = ("sessions", "voices")
+BESIDE_RUNS = ("campaigns", "sessions", "voices")
 """Folders beside the runs: no run may be called so."""
 
 
@@ -49,6 +49,16 @@ class Workspace:
         """Where `ship` puts voices."""
         return self.runs / "voices"
 
+    @property
+    def imported_voices(self) -> Path:
+        """Where `voices import` puts voices of others: apart, as they say nothing of the runs that are here."""
+        return self.voices / "imported"
+
+    @property
+    def campaigns(self) -> Path:
+        """Where a campaign keeps its queue and its logs."""
+        return self.runs / "campaigns"
+
     def path(self, given: str | Path) -> Path:
         """A path from a config: relative to the workspace unless absolute."""
         return (self.root / given).resolve()
@@ -74,7 +84,7 @@ def check_name(name: str, what: str) -> str:
     """A voice or run name that is safe as a folder name. Raises ConfigError."""
     if what == "run" and name in BESIDE_RUNS:
         raise ConfigError(f"no run may be called '{name}'", hint="that folder holds other things; choose another name")
-    if NAME.match(name):
+    if NAME.fullmatch(name):
         return name
     raise ConfigError(
         f"'{name}' is not a {what} name",

@@ -1,4 +1,7 @@
-"""YAML into pydantic models: safe loading, line numbers, every problem at once, a suggestion for each typo."""
+"""YAML into pydantic models: safe loading, line numbers, every problem at once, a suggestion for each typo.
+
+A file may come from anywhere: it makes no objects, and it cannot grow in memory (no aliases, no endless nesting).
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ Model = TypeVar("Model", bound=BaseModel)
 Place = tuple[str | int, ...]
 
 
+_LARGEST_FILE = 2_000_000
+
+
 @dataclass(frozen=True)
 class Document:
     """Parsed YAML and the line of every key."""
@@ -33,7 +39,16 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, which YAML otherwise swallows."""
+    """SafeLoader that refuses a key given twice, which YAML otherwise swallows, and aliases.
+
+    Ten lines of aliases of aliases are a billion values for whoever walks or prints them.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "an alias (*name) is not taken here: write it out", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -47,21 +62,28 @@ class _Loader(yaml.SafeLoader):
 def load_yaml(path: Path) -> Document:
     """Parse a YAML file. Raises ConfigError with the line when it is missing or not YAML."""
     try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ConfigError(f"{path} is too large for settings", hint="name a YAML file of settings")
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, IsADirectoryError) as error:
         raise ConfigError(f"{path} is not a file", hint="check the path") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text", hint="save it as UTF-8") from error
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         data = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         problem = Problem(str(error.problem), str(path), line)
         raise ConfigError(f"{path} is not YAML", hint="fix the line named", problems=[problem]) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).partition("\n")[0]
+        raise ConfigError(f"{path} is not YAML that can be read: {reason}", hint="write it anew as text") from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return Document(data, _lines(node) if node is not None else {})
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from tts_train.align.whisperx_aligner import load_whisperx, require_model
 from tts_train.align.words import Alignment
 from tts_train.audio import Audio
 from tts_train.errors import Unavailable, UsageError
@@ -26,7 +28,10 @@ class Choice:
 
 
 def choose_aligner(aligner: AlignerName, model: str | None, language: str) -> Choice:
-    """Pick an aligner for a language. Raises UsageError or Unavailable when the request cannot be met."""
+    """Pick an aligner for a language.
+
+    Raises UsageError or Unavailable when the request cannot be met, InputUnusable for a model that would run code.
+    """
     english = language.split("-", maxsplit=1)[0] == "en"
     if aligner == "whisperx" and not model:
         raise UsageError(
@@ -36,6 +41,8 @@ def choose_aligner(aligner: AlignerName, model: str | None, language: str) -> Ch
     if aligner == "pocketsphinx" and model:
         raise UsageError("--model is for --aligner whisperx", hint="leave --model or --aligner pocketsphinx out")
     if model:
+        if Path(model).is_dir():
+            require_model(Path(model))
         return Choice("whisperx", f"--model {model} was given", model, language)
     if not english:
         raise Unavailable(
@@ -54,8 +61,6 @@ def load_aligner(name: str, model: str | None, language: str) -> Align:
 
         return pocketsphinx.align
     import torch
-
-    from tts_train.align.whisperx_aligner import load_whisperx
 
     assert model is not None
     # Sums differ with the number of threads: the same bytes for any number of jobs need the same number everywhere.

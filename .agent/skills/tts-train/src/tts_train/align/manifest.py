@@ -16,7 +16,7 @@ from tts_train.clip import Clip, Rejection
 from tts_train.dataset import audio_path, load_manifest, write_rejections
 from tts_train.engine import Engine, engine
 from tts_train.errors import InputUnusable, UsageError
-from tts_train.files import locked, read_json, read_jsonl, sha256_file, sha256_json, write_json, write_jsonl
+from tts_train.files import owned, read_json, read_jsonl, sha256_file, sha256_json, write_json, write_jsonl
 from tts_train.output import progress
 
 PART_CLIPS = 64
@@ -86,7 +86,7 @@ def align_manifest(
             "aligner": choice.name,
             "text": plan,
         }
-    with locked(manifest.parent / ".lock"), engine(jobs) as run:
+    with owned(manifest.parent), engine(jobs) as run:
         started = time.monotonic()
         rows, fresh = _aligned_rows(_parts(manifest, clips, choice), run)
         rejections = [Rejection(**row["rejection"]) for row in rows if "rejection" in row]

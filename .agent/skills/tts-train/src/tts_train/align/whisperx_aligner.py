@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import pickle
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from typing import Any
 from tts_train.align.text import spoken_words
 from tts_train.align.words import AlignedWord, Alignment, AlignmentFailed
 from tts_train.audio import Audio
-from tts_train.errors import Unavailable
+from tts_train.errors import InputUnusable, Unavailable
+from tts_train.pickles import require_harmless
 
 RATE = 16000
 _MODEL_FILES = (
@@ -67,22 +69,25 @@ class WhisperXAligner:
 def load_whisperx(model: str, language: str) -> WhisperXAligner:
     """Load a wav2vec2 model: a local folder, a torchaudio bundle or a hub name.
 
-    Raises Unavailable with the reason when it cannot be had (offline, no such model, whisperx missing).
+    Raises Unavailable with the reason when it cannot be had (offline, no such model, whisperx missing), InputUnusable
+    when reading its weights would run code.
     """
+    folder = Path(model)
+    local = folder.is_dir()
+    if local:
+        require_model(folder)
     try:
         import whisperx
     except ImportError as error:
         raise Unavailable("whisperx is not installed", hint="run.sh setup project") from error
-    folder = Path(model)
-    local = folder.is_dir()
-    if local and (missing := _missing_files(folder)):
-        raise Unavailable(
-            f"{folder} holds no wav2vec2 model ({', '.join(missing)} missing)",
-            hint="name the model's own folder, with all files that the hub has for it",
-        )
     code = language.split("-", maxsplit=1)[0]
     try:
         loaded, metadata = whisperx.load_align_model(code, "cpu", model_name=model, model_cache_only=local)
+    except pickle.UnpicklingError as error:
+        raise InputUnusable(
+            f"the alignment model '{model}' is refused: {str(error).partition(chr(10))[0]}",
+            hint="delete it where torch keeps it (~/.cache/torch/hub/checkpoints) and let it be downloaded again",
+        ) from error
     except (OSError, RuntimeError, ValueError) as error:
         where = "" if local else ", which is no folder, from torchaudio or the hub"
         raise Unavailable(
@@ -92,8 +97,15 @@ def load_whisperx(model: str, language: str) -> WhisperXAligner:
     return WhisperXAligner(loaded, metadata, language)
 
 
-def _missing_files(folder: Path) -> list[str]:
-    return [names[0] for names in _MODEL_FILES if not any((folder / name).is_file() for name in names)]
+def require_model(folder: Path) -> None:
+    """A wav2vec2 model's files are there, and none that may be read as a pickle would run code."""
+    missing = [names[0] for names in _MODEL_FILES if not any((folder / name).is_file() for name in names)]
+    if missing:
+        raise Unavailable(
+            f"{folder} holds no wav2vec2 model ({', '.join(missing)} missing)",
+            hint="name the model's own folder, with all files that the hub has for it",
+        )
+    require_harmless(sorted(folder.glob("pytorch_model*.bin")))
 
 
 @contextlib.contextmanager

@@ -6,12 +6,12 @@ way to make it speak, used by probes, `infer` and `serve` alike, so what was jud
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from tts_train.errors import ConfigError
 
@@ -40,6 +40,25 @@ class Speaker(Protocol):
 
     def say(self, text: str, setting: Mapping[str, Any], seed: int) -> Spoken:
         """Speak. The same weights, text, setting, seed and thread count give the same samples."""
+
+
+@runtime_checkable
+class SpeaksInParts(Speaker, Protocol):
+    """A speaker that need not finish a text before its beginning can be heard."""
+
+    def parts(self, text: str, setting: Mapping[str, Any], seed: int) -> Iterator[Spoken]:
+        """Speak sentence by sentence. Joined, the parts are the very samples of `say`; the pauses are in them."""
+
+
+def joined(parts: Iterator[Spoken], ordinary: str) -> Spoken:
+    """The parts of a text (at least one) as one answer; `stopped_by` is the first that is not the `ordinary` end."""
+    import numpy as np
+
+    from tts_train.audio import Audio
+
+    spoken = list(parts)
+    stopped_by = next((part.stopped_by for part in spoken if part.stopped_by != ordinary), ordinary)
+    return Spoken(Audio(np.concatenate([part.audio.samples for part in spoken]), spoken[0].audio.rate), stopped_by)
 
 
 @dataclass(frozen=True)
@@ -144,6 +163,11 @@ class Backend:
     def pickles(self) -> frozenset[str]:
         """Names of a base's files that are pickles: the family reads them as plain weights, running no code."""
         return frozenset(getattr(import_module(self.home), "PICKLES", ()))
+
+    @property
+    def replaced_classes(self) -> frozenset[str]:
+        """module.name of classes in those pickles whose instances it replaces by something empty."""
+        return frozenset(getattr(import_module(self.home), "CONFIG_CLASSES", ()))
 
     @property
     def inference_version(self) -> int:

@@ -17,7 +17,7 @@ _REVISION = re.compile(r"^[A-Za-z0-9][\w.-]*$")
 
 def is_id(name: str) -> bool:
     """Whether it is written like the name of a model on the hub."""
-    return bool(_ID.match(name))
+    return bool(_ID.fullmatch(name))
 
 
 def is_offline() -> bool:
@@ -42,7 +42,7 @@ def snapshot(name: str) -> Path | None:
         return None
     revision = head.read_text(encoding="utf-8").strip()
     folder = place / "snapshots" / revision
-    return folder if _REVISION.match(revision) and folder.is_dir() else None
+    return folder if _REVISION.fullmatch(revision) and folder.is_dir() else None
 
 
 def download(name: str, files: Sequence[str]) -> Path:

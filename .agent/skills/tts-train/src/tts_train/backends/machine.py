@@ -6,6 +6,9 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,8 +78,24 @@ def gpu_class(name: str) -> str | None:
     return next((known for known in GPU_TFLOPS if re.search(rf"\b{known.removeprefix('RTX ')}\b", name)), None)
 
 
+_planned: ContextVar[Machine | None] = ContextVar("planned", default=None)
+
+
+@contextmanager
+def as_planned_for(machine: Machine) -> Iterator[None]:
+    """`look` sees `machine`: what is planned here will run there."""
+    token = _planned.set(machine)
+    try:
+        yield
+    finally:
+        _planned.reset(token)
+
+
 def look() -> Machine:
-    """Read GPUs, memory and cores off this machine."""
+    """Read GPUs, memory and cores off this machine, or tell those of the one it is planned for."""
+    elsewhere = _planned.get()
+    if elsewhere is not None:
+        return elsewhere
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return Machine(
         gpus=_shown(_gpus(), visible),

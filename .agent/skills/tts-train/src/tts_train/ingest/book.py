@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tts_train.clip import Rejection
-from tts_train.dataset import load_card
 from tts_train.engine import Engine, engine
 from tts_train.errors import InputUnusable
-from tts_train.files import locked, require_space, sha256_file, sha256_json, sweep, write_json
+from tts_train.files import owned, require_space, sha256_file, sha256_json, write_json
 from tts_train.ingest import cut, parts
 from tts_train.ingest.clock import Clock
 from tts_train.ingest.finish import finish
@@ -35,7 +34,7 @@ from tts_train.ingest.second_pass import Task, read_pieces, work_part
 from tts_train.ingest.segments import Segment, read_segments
 from tts_train.ingest.selection import Selection, select
 from tts_train.ingest.sources import Fault, Source, claim_sources, find_sources
-from tts_train.memory import return_big_blocks
+from tts_train.memory import big_blocks_kept, return_big_blocks
 from tts_train.output import progress
 from tts_train.workspace import check_name
 
@@ -76,14 +75,14 @@ def ingest_book(
     selection = select(sources, chapters=chapters, skip_first=skip_first, skip_last=skip_last)
     if dry_run:
         return estimate(sources, faults, selection, jobs, recognises=segments is None)
-    parts.place_card(out, card)
-    spoken = language or load_card(out).language
+    known = parts.card_of(out, card)
+    spoken = language or known.language
     require_space(out, round(sum(source.info.seconds for source in sources) * cut.CLIP_RATE * 2.2) + 50_000_000)
-    with locked(out / ".lock"), engine(jobs) as run:
+    with owned(out), engine(jobs) as run:
         clock = Clock()
-        sweep(out)
         digests = [sha256_file(source.path) for source in sources]
         claim_sources(out, sources, digests)
+        parts.place_card(out, card)
         choice = resolve_model(model) if segments is None else None
         # Before the hours of work, not after them.
         check_independent(screening, choice.sha256 if choice else None)
@@ -97,7 +96,8 @@ def ingest_book(
         done["part-sources"] = _only_rejected(out, "part-sources", [_of_fault(*each) for each in enumerate(faults, 1)])
         done["part-lines"] = _only_rejected(out, "part-lines", bad)
         write_json(out / "parts" / "skipped.json", plan.skipped)
-        finished = finish(out, done, screening, run, text_model=choice.sha256 if choice else None)
+        with big_blocks_kept():
+            finished = finish(out, done, screening, run, text_model=choice.sha256 if choice else None)
         clock.lap("finish")
         built = Built(task, found, faults, plan, finished, (len(plan.parts), fresh), run.peak_rss_mib())
     result = result_of(built, clock.report())

@@ -16,14 +16,13 @@ from typing import Any
 
 from tts_train.audio import Audio, write_audio
 from tts_train.clip import Clip, Rejection
-from tts_train.dataset import Card, load_card
+from tts_train.dataset import CARD, Card, load_card
 from tts_train.errors import ConfigError, InputUnusable
 from tts_train.files import TEMPORARY, atomic_write_bytes, read_json, sha256_file, write_json
 from tts_train.yaml_config import load_yaml, validate
 
 MANIFEST = "train_manifest.jsonl"
 REJECTIONS = "rejections.jsonl"
-CARD = "dataset.yaml"
 
 
 @dataclass
@@ -65,20 +64,24 @@ def claim(out: Path, name: str, identity: str) -> None:
     write_json(place, {"name": name, "identity": identity})
 
 
-def place_card(out: Path, card: Path | None) -> None:
-    """Copy a card into the dataset, if one is given, and check the one that is there. Raises ConfigError."""
+def card_of(out: Path, card: Path | None) -> Card:
+    """The card that is given, or the one that is there; nothing is written yet. Raises ConfigError."""
     if card is not None:
         if not card.is_file():
             raise ConfigError(f"{card} is not a file", hint="--card names a dataset.yaml")
-        validate(Card, load_yaml(card), card)
-        if card.resolve() != (out / CARD).resolve():
-            atomic_write_bytes(out / CARD, card.read_bytes())
-    elif not (out / CARD).is_file():
+        return validate(Card, load_yaml(card), card)
+    if not (out / CARD).is_file():
         raise ConfigError(
             f"{out} has no {CARD}, so nobody could say whose voice this is and why it may be used",
             hint="--card FILE with source, licence, speaker, consent_basis and language; see references/formats.md",
         )
-    load_card(out)
+    return load_card(out)
+
+
+def place_card(out: Path, card: Path | None) -> None:
+    """Copy a card that `card_of` has read into the dataset. The caller holds the dataset's lock."""
+    if card is not None and card.resolve() != (out / CARD).resolve():
+        atomic_write_bytes(out / CARD, card.read_bytes())
 
 
 def load_part(out: Path, name: str, key: str) -> Part | None:

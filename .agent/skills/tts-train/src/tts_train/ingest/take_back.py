@@ -9,7 +9,7 @@ from typing import Any
 from tts_train.align.manifest import REJECTED_BY as ALIGN
 from tts_train.clip import Rejection
 from tts_train.errors import ConfigError, Problem, UsageError
-from tts_train.files import locked, read_jsonl
+from tts_train.files import owned, read_jsonl
 from tts_train.ingest import parts, restore
 from tts_train.ingest.finish import finalise, load_screened
 
@@ -43,7 +43,7 @@ def take_back(dataset: Path, ids: Sequence[str], *, undo: bool = False) -> dict[
     changed.
     """
     parts.all_parts(dataset)  # a folder that is no dataset gets no lock file
-    with locked(dataset / ".lock"):
+    with owned(dataset):
         done, screened = parts.all_parts(dataset), load_screened(dataset)
         known = restore.restored(dataset)
         rejected = {row.id: row for row in _rows(dataset)}

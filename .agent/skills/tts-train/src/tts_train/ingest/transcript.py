@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tts_train.clip import Rejection
-from tts_train.dataset import load_card
 from tts_train.engine import Engine, engine
 from tts_train.errors import InputUnusable, UsageError
-from tts_train.files import locked, sha256_json
+from tts_train.files import owned, sha256_json
 from tts_train.ingest import batches, parts
 from tts_train.ingest.batches import Batch, Job
 from tts_train.ingest.clock import Clock
@@ -62,12 +61,13 @@ def ingest_transcript(
     if dry_run:
         return _outlook(listed)
     name = check_name(voice or parts.slug(out.resolve().name), "voice")
-    parts.place_card(out, card)
-    job = Job(clips_folder, out, name, language or load_card(out).language)
+    known = parts.card_of(out, card)
+    job = Job(clips_folder, out, name, language or known.language)
     clock = Clock()
-    with locked(out / ".lock"), engine(jobs) as run:
+    with owned(out), engine(jobs) as run:
         # The list may be corrected and ingested again: only the parts whose lines or audio changed are worked.
         parts.claim(out, transcripts.name, "transcripts")
+        parts.place_card(out, card)
         done, fresh = _work(job, batches.plan(job, listed.lines), run)
         done[_LINES] = _rejected_lines(out, listed.bad, transcripts.name)
         clock.lap("clips")

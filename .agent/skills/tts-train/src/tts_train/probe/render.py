@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from tts_train.files import read_json, require_space, sha256_file, write_json
 from tts_train.output import progress
 from tts_train.probe.keys import RenderKey, render_key, seeded, write_key
 from tts_train.probe.probe import Probe, load_probe
+from tts_train.training.gpus import gpu_held
 from tts_train.training.run import Epoch, RunFolder
 from tts_train.workspace import Workspace
 
@@ -85,7 +87,7 @@ def render_run(
 
     `seeds` None takes the probe's, and those of a probe that names none from the family.
     Returns {key, epochs [{epoch, rendered, kept}], timings_seconds}. Raises ConfigError for an unknown epoch or a bad
-    probe, and whatever loading the family's speaker raises.
+    probe, Busy when somebody else computes on the GPU, and whatever loading the family's speaker raises.
     """
     place = Workspace(Path(workspace))
     folder = RunFolder(place.run(run))
@@ -100,10 +102,14 @@ def render_run(
     write_key(folder.path / "renders" / key.name, key)
     base = base_of(config, place)
     started = time.monotonic()
-    done = [
-        _render_epoch(folder, epoch, script, key, partial(family.load_speaker, base, epoch.folder, threads, voice))
-        for epoch in chosen
-    ]
+    with ExitStack() as gpu:
+
+        def load(epoch: Epoch) -> Speaker:
+            # From the first epoch that is not there yet: looking at finished ones needs no GPU.
+            gpu.enter_context(gpu_held(str(voice.get("device", "cpu")), run=folder.path))
+            return family.load_speaker(base, epoch.folder, threads, voice)
+
+        done = [_render_epoch(folder, epoch, script, key, partial(load, epoch)) for epoch in chosen]
     return {
         "key": key.name,
         "epochs": done,

@@ -48,7 +48,7 @@ def probe_run(
     if len(spoken) > 1 and not family.samples:
         progress(f"{family.name} does not sample: its {len(spoken)} seeds say the same")
     common = {"workspace": str(workspace.root), "run": run, "probe": str(file), "epochs": numbers, "seeds": spoken}
-    with locked(folder.path / "renders" / ".lock"):
+    with locked(folder.path / "renders" / ".lock", run=folder.path):
         sweep(folder.path / "renders")
         rendered = jobs.call(family.environment, "tts_train.probe.render:render_run", common)
         measured = jobs.call(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_train.errors import UsageError
-from tts_train.files import write_json, write_text
+from tts_train.files import remove_leftovers, write_json, write_text
 from tts_train.review.methods import methods_text
 from tts_train.review.record.store import Profile, Store, database
 from tts_train.review.record.trials import POSITIONS, Judgement, epoch_of, read_judgements
@@ -23,7 +23,7 @@ from tts_train.review.record.weights import is_stale, present_weights
 from tts_train.review.sessions.session_rows import Session, answers_of, plan_of, read_sessions
 from tts_train.workspace import Workspace
 
-VERDICTS, TRIALS, REVIEWS, METHODS = "verdicts.csv", "trials.csv", "reviews.json", "methods.md"
+VERDICTS, TRIALS, REVIEWS, METHODS = FILES = ("verdicts.csv", "trials.csv", "reviews.json", "methods.md")
 
 _VERDICT_FIELDS = (
     *("id", "at", "run", "epoch", "listener", "region", "headphones", "heard", "markers", "words", "note"),
@@ -61,6 +61,8 @@ def export_reviews(workspace: Workspace, run: str, folder: Path) -> dict[str, An
     workspace.run(run)
     said = collect(workspace, run)
     trials, verdicts = said.trials, said.verdicts
+    for name in FILES:
+        remove_leftovers(folder / name)
     write_text(folder / VERDICTS, _csv(_VERDICT_FIELDS, verdicts))
     write_text(folder / TRIALS, _csv(_TRIAL_FIELDS, trials))
     write_json(folder / REVIEWS, _document(said))
@@ -71,7 +73,7 @@ def export_reviews(workspace: Workspace, run: str, folder: Path) -> dict[str, An
     text = f"{len(verdicts)} verdicts and {len(trials)} trials of {closed} closed sessions{told}: {folder}"
     return {
         "folder": str(folder),
-        "files": [VERDICTS, TRIALS, REVIEWS, METHODS],
+        "files": list(FILES),
         "verdicts": len(verdicts),
         "sessions": len(said.sessions),
         "trials": len(trials),

@@ -69,7 +69,7 @@ def run_report(workspace: Workspace, name: str) -> dict[str, Any]:
 def _found(workspace: Workspace, target: str) -> str | Path:
     """A run's name, or a dataset's folder."""
     given = Path(target)
-    if NAME.match(target) and (workspace.runs / target / "run.json").is_file():
+    if NAME.fullmatch(target) and (workspace.runs / target / "run.json").is_file():
         return target
     if (given / "run.json").is_file() and given.resolve().parent == workspace.runs.resolve():
         return given.resolve().name

@@ -25,6 +25,7 @@ from tts_train.training.records import Records, signals, told
 from tts_train.training.run import RunFolder
 from tts_train.training.schedule import lr_at
 from tts_train.training.state import VALIDATION, load_state, save_state, seed_batch
+from tts_train.training.status import read_status
 from tts_train.training.task import Task
 from tts_train.training.weights import TrainedWeights
 
@@ -56,7 +57,7 @@ def train(
     task: Task,
     config: TrainConfig,
     run: RunFolder,
-    on_epoch: Callable[[int], None] = lambda _number: None,
+    on_epoch: Callable[[int], str | None] = lambda _number: None,
     ranks: Ranks | None = None,
 ) -> dict[str, Any]:
     """Train to `config.epochs`, resuming whatever is there. Returns {steps, resumed_from_step, epochs trained now}.
@@ -64,7 +65,8 @@ def train(
     With several processes every one of them calls this; `ranks` is what `joined(config)` gave, None joins here.
     Raises Diverged (non-finite or runaway loss; published epochs stay), Stopped (signal; state saved), DiskError,
     Unavailable (no such GPU). The caller, or its launcher, holds the run's lock. `on_epoch(number)` is called on rank
-    0 after an epoch is published and its state saved.
+    0 after an epoch is published and its state saved, again when a crash may have kept it from its end; a sentence that
+    it returns is the reason to train no further epoch.
     """
     if ranks is None:
         with joined(config) as met:
@@ -73,23 +75,31 @@ def train(
     if ranks.first:
         sweep(run.path)
     resumed = trainer.restore()
-    if trainer.at.epoch > config.epochs:
+    # Not by the epochs alone: a crash after the last one is published leaves what follows from it undone.
+    if ranks.gather(trainer.at.epoch > config.epochs and read_status(run.path)["state"] == "done")[0]:
         return {"steps": trainer.at.step, "resumed_from_step": resumed, "trained": []}
     trained: list[int] = []
     with (
         told(run, resume_step=resumed) if ranks.first else nullcontext(Records()) as records,
         signals() as received,
     ):
-        trainer.require_space()
-        while trainer.at.epoch <= config.epochs:
+        at_boundary = trainer.at.epoch > 1 and trainer.at.steps_in_epoch == 0
+        reason = _told_by_first(ranks, on_epoch, trainer.at.epoch - 1) if at_boundary else None
+        if reason is None and trainer.at.epoch <= config.epochs:
+            trainer.require_space()
+        while reason is None and trainer.at.epoch <= config.epochs:
             number = trainer.at.epoch
             trainer.epoch(records, received)
             trained.append(number)
-            if ranks.first:
-                on_epoch(number)
-            ranks.barrier()
-        records.done()
+            reason = _told_by_first(ranks, on_epoch, number)
+        records.done(step=trainer.at.step, epoch=trainer.at.epoch - 1, reason=reason)
     return {"steps": trainer.at.step, "resumed_from_step": resumed, "trained": trained}
+
+
+def _told_by_first(ranks: Ranks, on_epoch: Callable[[int], str | None], number: int) -> str | None:
+    """What rank 0's `on_epoch` says, on every rank; nobody goes on before it has ended."""
+    reason: str | None = ranks.gather(on_epoch(number) if ranks.first else None)[0]
+    return reason
 
 
 class _Trainer:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tts_train.files import atomic_write_bytes
+from tts_train.files import atomic_write_bytes, disk_errors
 
 
 class Metrics:
@@ -22,7 +22,7 @@ class Metrics:
     def __init__(self, path: Path, tensorboard_folder: Path, *, resume_step: int) -> None:
         kept = [row for row in read_metrics(path) if row["step"] <= resume_step]
         atomic_write_bytes(path, "".join(_line(row) for row in kept).encode())
-        self._file = path.open("a", encoding="utf-8")
+        self._path, self._file = path, path.open("a", encoding="utf-8")
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._tensorboard = SummaryWriter(str(tensorboard_folder), purge_step=resume_step + 1)
@@ -41,8 +41,9 @@ class Metrics:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """One row with `step`; numbers also go to TensorBoard under `row['kind']/name`."""
-        self._file.write(_line(row))
-        self._file.flush()
+        with disk_errors(self._path):
+            self._file.write(_line(row))
+            self._file.flush()
         for name, value in row.items():
             if isinstance(value, float):
                 self._tensorboard.add_scalar(f"{row['kind']}/{name}", value, row["step"])

@@ -26,8 +26,8 @@ class Records:
     def epoch(self, row: Mapping[str, Any]) -> None:
         """An epoch's metrics row."""
 
-    def done(self) -> None:
-        """The run reached its last epoch."""
+    def done(self, *, step: int, epoch: int, reason: str | None) -> None:
+        """The run reached its last epoch, or has a reason to end before it."""
 
 
 class _Told(Records):
@@ -51,8 +51,10 @@ class _Told(Records):
     def epoch(self, row: Mapping[str, Any]) -> None:
         self._metrics.write(row)
 
-    def done(self) -> None:
-        self._status.update(state="done", eta_seconds=0.0)
+    def done(self, *, step: int, epoch: int, reason: str | None) -> None:
+        if reason is not None:
+            progress(f"the training ends after epoch {epoch}: {reason}")
+        self._status.update(state="done", eta_seconds=0.0, step=step, epoch=epoch, reason=reason)
 
 
 @contextmanager

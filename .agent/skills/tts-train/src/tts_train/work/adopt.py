@@ -83,7 +83,7 @@ def adopt_here(
         "voice": {**first.voice(language, known_base), **_reference(space, place, reference, own)},
     }
     _require_same_run(place, checkpoints)
-    with locked(place.path / ".lock"):
+    with locked(place.path / ".lock", run=place.path):
         sweep(place.path)
         if own is not None:
             atomic_write_bytes(place.path / own[0], own[1])

@@ -8,7 +8,7 @@ from string import Template
 from tts_train.backends import backend
 from tts_train.config import load_train_config
 from tts_train.errors import ConfigError
-from tts_train.files import write_text
+from tts_train.files import remove_leftovers, write_text
 from tts_train.workspace import Workspace, asset, check_name
 
 
@@ -51,6 +51,7 @@ def new_config(
         warmup_steps=family.recipe.warmup_steps,
         probe="\n".join(probe_lines),
     )
+    remove_leftovers(path)
     write_text(path, text)
     try:
         load_train_config(path, workspace)

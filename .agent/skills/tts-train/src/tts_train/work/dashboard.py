@@ -119,13 +119,18 @@ def share_token(environment: dict[str, str]) -> str:
     """The token of the environment, or a new one that is told once, on stderr. Raises UsageError for a short one."""
     given = environment.get(TOKEN, "")
     if given:
-        if len(given) < TOKEN_LENGTH or not given.isascii() or not given.isprintable():
-            hint = f"at least {TOKEN_LENGTH} printable ASCII characters, or unset it to have one made"
-            raise UsageError(f"{TOKEN} is no good token", hint=hint)
-        return given
+        return checked_token(given, TOKEN, "or unset it to have one made")
     made = secrets.token_urlsafe(24)
     progress(f"token of this dashboard, shown only here: {made}")
     return made
+
+
+def checked_token(given: str, place: str, otherwise: str = "such as openssl rand -hex 16 prints") -> str:
+    """The token found at `place`. Raises UsageError when it could be guessed, or does not fit into a header."""
+    if len(given) < TOKEN_LENGTH or not given.isascii() or not given.isprintable():
+        hint = f"at least {TOKEN_LENGTH} printable ASCII characters, {otherwise}"
+        raise UsageError(f"{place} is no good token", hint=hint)
+    return given
 
 
 def _options(port: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ import psutil
 
 from tts_train import environments
 from tts_train.errors import DiskError, EnvironmentMissing, Problem, TtsTrainError, Unavailable
-from tts_train.work.checkups import cpu, disk, extras, folders, gpu, installed, machine, models, skill
+from tts_train.work.checkups import cpu, disk, extras, folders, gpu, installed, machine, models, private, skill
 from tts_train.work.checkups.row import Row
 from tts_train.workspace import Workspace, repository_root, skill_root
 
@@ -85,6 +85,7 @@ def _rows(workspace: Workspace, states: list[dict[str, Any]], smi: gpu.Smi) -> I
         "models": models.rows,
         "disk": lambda: disk.rows(workspace.root, environments.root(), missing),
         "folders": lambda: folders.rows(workspace),
+        "secrets": private.rows,
         "skill": lambda: skill.rows(skill_root()),
         "extras": extras.rows,
     }

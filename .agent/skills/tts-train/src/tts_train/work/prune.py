@@ -30,7 +30,7 @@ def prune(workspace: Workspace, run: str, *, keep: str, delete: bool = False) ->
     training or being probed.
     """
     folder = RunFolder(workspace.run(run))
-    with locked(folder.path / ".lock"):
+    with locked(folder.path / ".lock", run=folder.path):
         epochs = [epoch for epoch in folder.epochs() if _files(epoch)]  # with what a killed prune has left
         if not epochs:
             raise InputUnusable(f"run '{run}' has no weights to prune", hint="see run.sh runs")

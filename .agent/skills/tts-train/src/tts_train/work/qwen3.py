@@ -97,7 +97,7 @@ def run_of(out_dir: str, workspace: Workspace) -> str:
     path = Path(out_dir)
     runs = workspace.runs.resolve()
     places = [(root / path).resolve() for root in (Path.cwd(), workspace.root)]
-    if not NAME.match(path.name):
+    if not NAME.fullmatch(path.name):
         raise UsageError(
             f"--out-dir: '{path.name}' is not a run name",
             hint="lower-case letters, digits, '-' and '_', starting with a letter or digit, 64 at most",

@@ -16,12 +16,13 @@ import yaml
 
 from tts_train import __version__, jobs
 from tts_train.backends import backend
+from tts_train.dataset import CARD
 from tts_train.errors import InputUnusable, Problem, UsageError
 from tts_train.files import publish_folder, read_json, write_json
 from tts_train.probe.render import MEASURES, RENDER, render_folder
 from tts_train.review.commandline import command_line, shown
 from tts_train.training.status import now
-from tts_train.work.ship_case import CARD, Case, read_case
+from tts_train.work.ship_case import Case, read_case
 from tts_train.work.voice_build import without_paths
 from tts_train.work.voice_package import ELSEWHERE, FORMAT, MANIFEST, find_voice
 from tts_train.workspace import Workspace

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_train.backends import backend
-from tts_train.dataset import NO_CONSENT, Card, load_card
+from tts_train.dataset import CARD, NO_CONSENT, Card, load_card
 from tts_train.errors import UsageError
 from tts_train.files import read_json
 from tts_train.probe.keys import NOT_HEARD
@@ -20,8 +20,6 @@ from tts_train.training.run import Epoch, RunFolder
 from tts_train.work.adopt import DATASET as ADOPTED
 from tts_train.workspace import Workspace
 from tts_train.yaml_config import load_yaml, validate
-
-CARD = "dataset.yaml"
 
 
 @dataclass(frozen=True)

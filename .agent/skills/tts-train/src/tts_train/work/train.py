@@ -14,19 +14,24 @@ from tts_train.output import progress
 from tts_train.probe.work import probe_run
 from tts_train.training import launch
 from tts_train.training.compute import resolve
+from tts_train.training.gpus import gpu_held
 from tts_train.training.ranks import joined, refuse_foreign_launcher
 from tts_train.training.run import RunFolder
 from tts_train.training.status import read_status
+from tts_train.work.patience import is_measured, out_of_patience, require_measures
 from tts_train.workspace import Workspace
 
 
-def plan(chosen: TrainConfig | Path, workspace: Workspace) -> dict[str, Any]:
+def plan(chosen: TrainConfig | Path, workspace: Workspace, patience: int | None = None) -> dict[str, Any]:
     """Check config, card and manifest, and say what training will cost. Needs no model library.
 
-    Raises ConfigError with every problem, InputUnusable when the dataset is empty.
+    `patience`: epochs without a better one after which it ends. Raises ConfigError with every problem, InputUnusable
+    when the dataset is empty.
     """
     refuse_foreign_launcher()
     config = load_train_config(chosen, workspace) if isinstance(chosen, Path) else chosen
+    if patience is not None:
+        require_measures(config)
     card = load_card(workspace.path(config.dataset).parent)
     family = backend(config.backend)
     examined = family.examine(config, workspace)
@@ -40,6 +45,7 @@ def plan(chosen: TrainConfig | Path, workspace: Workspace) -> dict[str, Any]:
     steps = -(-batches // config.accumulation)
     done = len(run.epochs())
     left = max(config.epochs - done, 0) / config.epochs
+    ended_early = bool(patience and done and out_of_patience(workspace, config.run, patience))
     estimate = {**examined.estimate, "minutes": round(examined.estimate["minutes"] * left, 1)}
     return {
         "config": config.frozen(),
@@ -53,7 +59,7 @@ def plan(chosen: TrainConfig | Path, workspace: Workspace) -> dict[str, Any]:
         "estimate": estimate,
         "warnings": warnings,
         **examined.facts,
-        "done": done >= config.epochs and read_status(run.path)["state"] == "done",
+        "done": read_status(run.path)["state"] == "done" and (ended_early or done >= config.epochs),
         "text": "\n".join(
             [
                 f"{config.run}: {examined.clips} clips, {examined.audio_seconds / 60:.1f} min of speech",
@@ -65,15 +71,21 @@ def plan(chosen: TrainConfig | Path, workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def train(config: dict[str, Any], workspace: str, probe: bool = True) -> dict[str, Any]:
+def train(config: dict[str, Any], workspace: str, probe: bool = True, patience: int | None = None) -> dict[str, Any]:
     """Train one run to its last epoch and, unless `probe` is false, probe it (worker entry, backend's environment).
 
-    Takes a run that is already there up where it was. Raises Busy when another process trains it.
+    With `patience` it ends after that many epochs without a better one. Takes a run that is already there up where it
+    was. Raises Busy when another process trains it.
     """
     settings, place = TrainConfig.model_validate(config), Workspace(Path(workspace))
     run = RunFolder(place.runs / settings.run)
-    with locked(run.path / ".lock"):
-        arguments: dict[str, Any] = {"config": config, "workspace": workspace, "probe": probe}
+    with locked(run.path / ".lock", run=run.path):
+        arguments: dict[str, Any] = {
+            "config": config,
+            "workspace": workspace,
+            "probe": probe,
+            "patience": patience,
+        }
         if settings.processes == 1:
             trained = train_rank(**arguments)
         else:
@@ -89,13 +101,13 @@ def train(config: dict[str, Any], workspace: str, probe: bool = True) -> dict[st
     return result
 
 
-def train_rank(config: dict[str, Any], workspace: str, probe: bool) -> dict[str, Any]:
+def train_rank(config: dict[str, Any], workspace: str, probe: bool, patience: int | None = None) -> dict[str, Any]:
     """Train in this process: the only one, or one of several (worker entry). The caller holds the run's lock."""
     from tts_train.training import loop
 
     settings, place = TrainConfig.model_validate(config), Workspace(Path(workspace))
     run = RunFolder(place.runs / settings.run)
-    with joined(settings) as ranks:
+    with joined(settings) as ranks, gpu_held(resolve(settings).device, ranks.rank, run=run.path):
         compute = resolve(settings)
         with ranks.first_alone():
             task = backend(settings.backend).load_task(settings, place)
@@ -106,7 +118,11 @@ def train_rank(config: dict[str, Any], workspace: str, probe: bool) -> dict[str,
             millions = task.trainable_parameters / 1e6
             progress(f"run {run.name}: {millions:.1f} M weights train on {compute.device} in {compute.precision}")
         return loop.train(
-            task, settings, run, lambda number: _probe_epoch(settings, place, number) if probe else None, ranks
+            task,
+            settings,
+            run,
+            lambda number: _after_epoch(settings, place, number, patience) if probe else None,
+            ranks,
         )
 
 
@@ -122,9 +138,13 @@ def _parent_weights(config: TrainConfig, workspace: Workspace) -> Path:
     return epoch.folder
 
 
-def _probe_epoch(config: TrainConfig, workspace: Workspace, number: int) -> None:
-    if config.probe and config.probe.when == "each-epoch":
+def _after_epoch(config: TrainConfig, workspace: Workspace, number: int, patience: int | None) -> str | None:
+    """Probe an epoch where every one is; returns why the training should end with it, if it should."""
+    if config.probe is None or config.probe.when != "each-epoch":
+        return None
+    if not is_measured(workspace, config.run, number):
         _probe(config, workspace, [0, number])
+    return None if patience is None else out_of_patience(workspace, config.run, patience)
 
 
 def _probe(config: TrainConfig, workspace: Workspace, epochs: list[int] | None) -> dict[str, Any]:

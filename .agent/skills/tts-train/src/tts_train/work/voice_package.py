@@ -35,7 +35,8 @@ _SUM_LINE = re.compile(r"^([0-9a-f]{64})  (.+)$")
 _HINT = "download or copy the whole package again"
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Short = Annotated[str, Field(max_length=200)]
+Short = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+"""Without control characters: it is shown in terminals."""
 
 
 class _Part(BaseModel):
@@ -66,11 +67,20 @@ class Listed(_Part):
     bytes: Annotated[int, Field(ge=0)]
 
 
+class Terms(_Part):
+    """Of the base's weights, as far as they are known."""
+
+    name: Short
+    commercial: bool | None = None
+
+
 class BaseFacts(_Part):
     """The base: `path` "base" is its folder, "base/…" a file in it; None: the epoch speaks without."""
 
     name: Short
     path: Short | None = None
+    sha256: Short | None = None
+    licence: Terms | None = None
 
 
 class Manifest(_Part):
@@ -88,8 +98,12 @@ class Manifest(_Part):
     dtype: Literal["float32"]
     voice: Facts
     weights_sha256: Digest
+    dataset_sha256: Short | None = None
     base: BaseFacts
+    consent_basis: Short | None = None
     confirmed: bool
+    tts_train: Short = ""
+    """The version that packed it."""
     files: dict[str, Listed]
 
 
@@ -119,11 +133,11 @@ class Voice:
 
 
 def find_voice(target: str, workspace: Workspace) -> Path | None:
-    """The package that `target` means: its folder, or the name of one that was shipped here. None: it means none."""
-    given = Path(target)
-    shipped = workspace.voices / target
-    for folder in (given, *([shipped] if NAME.match(target) and not (workspace.runs / target).is_dir() else [])):
-        if folder.is_dir() and ((folder / SUMS).is_file() or _format(folder) in (FORMAT, ELSEWHERE)):
+    """The package that `target` means: its folder, or the name of one that was shipped here or imported. None: none."""
+    named = NAME.fullmatch(target) and not (workspace.runs / target).is_dir()
+    places = (workspace.voices, workspace.imported_voices) if named else ()
+    for folder in (Path(target), *(place / target for place in places)):
+        if folder.is_dir() and ((folder / SUMS).is_file() or format_of(folder) in (FORMAT, ELSEWHERE)):
             return folder.resolve()
     return None
 
@@ -200,7 +214,7 @@ def shipped(workspace: Workspace, run: str) -> dict[int, str]:
     found: dict[int, str] = {}
     for path in sorted(workspace.voices.glob(f"[!.]*/{MANIFEST}")):  # not what a killed ship has left
         named = re.fullmatch(rf"{re.escape(run)}-epoch-(\d+)", path.parent.name)
-        if _format(path.parent) is not None:
+        if format_of(path.parent) is not None:
             content = read_json(path)
             if content.get("run") == run and isinstance(content.get("epoch"), int):
                 found[content["epoch"]] = path.parent.name
@@ -247,7 +261,7 @@ def _sum_problems(voice: Voice) -> list[Problem]:
     return []
 
 
-def _format(folder: Path) -> str | None:
+def format_of(folder: Path) -> str | None:
     """The format that a folder's voice.json names; None when there is none that can be read."""
     path = folder / MANIFEST
     if not path.is_file() or path.stat().st_size > _LARGEST_MANIFEST:

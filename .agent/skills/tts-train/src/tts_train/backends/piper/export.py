@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tts_train.errors import TtsTrainError
-from tts_train.files import atomic_write_bytes, write_text
+from tts_train.files import atomic_write_bytes, remove_leftovers, write_text
 from tts_train.workspace import check_name
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def export_voice(voice: OnnxVoice, state: Mapping[str, Tensor], out: Path, name:
     settings["dataset"] = name
     target = out / f"{name}.onnx"
     beside = out / f"{name}.onnx.json"
+    for path in (target, beside):
+        remove_leftovers(path)
     write_text(beside, json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
     atomic_write_bytes(target, data)
     return Exported(str(target), str(beside), len(voice.bindings), measured.samples, measured.max_abs_diff)

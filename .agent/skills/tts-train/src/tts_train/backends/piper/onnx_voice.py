@@ -119,6 +119,10 @@ def load_model(file: Path) -> ModelProto:
         return onnx.load(str(file))
     except (DecodeError, ValueError) as error:
         raise InputUnusable(f"{file} is not an ONNX model: {error}", hint="download the voice again") from error
+    except onnx.checker.ValidationError as error:  # a graph may name other files for its numbers
+        raise InputUnusable(
+            f"{file} names a file outside its folder: {error}", hint="take the voice from where it was published"
+        ) from error
 
 
 _HINT = "use a single-speaker Piper voice of medium quality at 22,050 Hz, such as en_US-joe-medium"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tts_train.audio import Audio
-from tts_train.backends import Spoken
+from tts_train.backends import Spoken, joined
 from tts_train.backends.piper import model, onnx_voice, weights
 from tts_train.backends.piper.phonemes import Phonemizer, Utterance, require_phonemizer
 from tts_train.backends.settings import checked
@@ -26,6 +26,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "length_scale": (0.25, 4.0),
     "sentence_silence": (0.0, 10.0),
 }
+
+ORDINARY = "duration-predictor"
+"""What ends speech that no limit has cut."""
 
 MAX_HOLD_SECONDS = 2.0
 """No phoneme is held longer (at length_scale 1)."""
@@ -52,19 +55,29 @@ class PiperSpeaker:
         Raises ConfigError for a setting it does not know, InputUnusable when there is nothing to speak, Diverged when
         the weights give no finite numbers.
         """
+        return joined(self.parts(text, setting, seed), ORDINARY)
+
+    def parts(self, text: str, setting: Mapping[str, Any], seed: int) -> Iterator[Spoken]:
+        """`say`, sentence by sentence."""
         knobs = settings(setting)
         pause = np.zeros(round(knobs["sentence_silence"] * self._rate), np.float32)
-        pieces: list[np.ndarray[Any, np.dtype[np.float32]]] = []
-        stopped_by = "duration-predictor"
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            torch.manual_seed(seed)
-            for utterance in self._phonemizer.sentences(text):
+        random: torch.Tensor | None = None
+        before = pause[:0]
+        for utterance in self._phonemizer.sentences(text):
+            # The caller's random numbers stay as they are, also between two parts.
+            with torch.random.fork_rng(devices=[]), torch.inference_mode():
+                if random is None:
+                    torch.manual_seed(seed)
+                else:
+                    torch.set_rng_state(random)
                 samples, cut = self._sentence(utterance, knobs)
-                stopped_by = "runaway-guard" if cut else stopped_by
-                pieces += [samples, pause] if len(samples) else []
-        if not pieces:
+                random = torch.get_rng_state()
+            if len(samples):
+                audio = Audio(np.concatenate([before, samples]), self._rate)
+                yield Spoken(audio, "runaway-guard" if cut else ORDINARY)
+                before = pause
+        if before is not pause:
             raise InputUnusable(f"there is nothing to speak in {text[:60]!r}", hint="write some words")
-        return Spoken(Audio(np.concatenate(pieces[:-1]), self._rate), stopped_by)
 
     def _sentence(
         self, utterance: Utterance, knobs: Mapping[str, float]

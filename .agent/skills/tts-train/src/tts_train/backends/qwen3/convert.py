@@ -24,7 +24,7 @@ from tts_train.backends.qwen3.text import normalise
 from tts_train.clip import Clip, Rejection
 from tts_train.dataset import load_manifest, write_rejections
 from tts_train.errors import InputUnusable, UsageError
-from tts_train.files import locked, require_space, sha256_file, sweep, write_jsonl
+from tts_train.files import owned, require_space, sha256_file, write_jsonl
 from tts_train.output import progress
 
 OUT = "train_manifest_qwen3.jsonl"
@@ -68,12 +68,11 @@ def convert(
         reference.require_possible(clips)
     started = time.monotonic()
     codec = find_codec(tokenizer)
-    with locked(manifest.parent / ".lock"):
+    with owned(manifest.parent):
         plan = make_plan(manifest, target, clips, codec, codec_sha256(codec), device)
         require_space(target.parent, bytes_needed(clips))
         found = len(clips) - sum(work.key not in plan.done for work in plan.works.values())
         planned = time.monotonic()
-        sweep(plan.receipts)
         _encode(plan, workers, device)
         encoded = time.monotonic()
         result = _finalise(plan, given)

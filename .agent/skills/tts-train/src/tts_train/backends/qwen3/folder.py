@@ -14,6 +14,7 @@ from tts_train.backends.qwen3 import tensor_files
 from tts_train.backends.qwen3.tensor_files import Stored
 from tts_train.errors import InputUnusable
 from tts_train.files import read_json
+from tts_train.pickles import pickles_in
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -35,7 +36,6 @@ _REQUIRED = (
 )
 _TOKENIZER = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 """Either is enough."""
-_PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 _COMPANIONS = (".json", ".txt", ".jinja")
 _OWN = (CONFIG, INDEX, VOICE, "epoch.json")
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
@@ -126,9 +126,9 @@ def link_or_copy(source: Path, target: Path) -> bool:
 def _refuse_pickles(folder: Path) -> None:
     if (folder / WEIGHTS).is_file() or not folder.is_dir():
         return
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+    pickles = pickles_in(folder)
     if pickles:
         raise InputUnusable(
-            f"{folder} holds its weights as {pickles[0]}, a pickle: reading one runs whatever code is in it",
+            f"{folder} holds its weights as {pickles[0].name}, a pickle: reading one runs whatever code is in it",
             hint=f"save them as {WEIGHTS} (model.save_pretrained(folder, safe_serialization=True))",
         )

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 INFERENCE_VERSION = 1
 PICKLES = ("model.pth", "dvae.pth", "mel_stats.pth")
 """coqui's own files of a base, read by `voice.read_pickle`, which refuses whatever is not a plain weight."""
+CONFIG_CLASSES = (
+    "TTS.config.shared_configs.BaseDatasetConfig",
+    "TTS.tts.configs.xtts_config.XttsArgs",
+    "TTS.tts.configs.xtts_config.XttsAudioConfig",
+    "TTS.tts.configs.xtts_config.XttsConfig",
+    "TTS.tts.models.xtts.XttsArgs",
+    "TTS.tts.models.xtts.XttsAudioConfig",
+)
+"""Classes whose instances the hub's model.pth holds beside the weights, where they were when it was written. They are
+replaced by something empty when it is read."""
 
 
 def examine(config: TrainConfig, workspace: Workspace) -> Examined:

@@ -12,8 +12,10 @@ from typing import Any
 
 from tts_train.backends import hub
 from tts_train.backends.licences import Licence, PackedBase, licence_files
+from tts_train.backends.xtts import CONFIG_CLASSES, PICKLES
 from tts_train.errors import InputUnusable, Problem, Unavailable
 from tts_train.files import read_json, sha256_file
+from tts_train.pickles import require_harmless
 
 HUB_ID = "coqui/XTTS-v2"
 CONFIG = "config.json"
@@ -140,9 +142,11 @@ def require_files(folder: Path) -> None:
 def describe(folder: Path, name: str) -> Base:
     """What config.json and vocab.json of a base say.
 
-    Raises Unavailable for missing files, InputUnusable with all that is wrong when it is not an XTTS-v2.
+    Raises Unavailable for missing files, InputUnusable with all that is wrong when it is not an XTTS-v2, or holds a
+    pickle that would run code.
     """
     require_files(folder)
+    require_harmless((folder / file for file in PICKLES), CONFIG_CLASSES)
     config = read_json(folder / CONFIG)
     found = config.get("model_args") if isinstance(config, dict) else None
     if not isinstance(found, dict):

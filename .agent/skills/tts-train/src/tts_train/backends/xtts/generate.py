@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,8 +28,8 @@ def sentence_seed(seed: int, index: int) -> int:
 
 def codes(
     model: Xtts, latents: Tensor, utterances: Sequence[Tensor], knobs: Mapping[str, Any], seed: int
-) -> list[Tensor]:
-    """(n,) audio codes of each utterance, with the stop token where the model ended by itself.
+) -> Iterator[Tensor]:
+    """(n,) audio codes of each utterance as it is generated, with the stop token where the model ended by itself.
 
     latents (1, 32, width), utterances (1, n) text tokens each. Raises Diverged when the weights are not finite.
     """
@@ -37,16 +37,15 @@ def codes(
     sampling = ("temperature", "top_k", "top_p") if knobs["do_sample"] else ()
     how = {name: knobs[name] for name in ("do_sample", "length_penalty", "repetition_penalty", *sampling)}
     size = BATCH if knobs["batched"] else 1
-    made: list[Tensor] = []
     for first in range(0, len(utterances), size):
         torch.manual_seed(sentence_seed(seed, first))
         try:
-            made += _together(model, latents, utterances[first : first + size], how)
+            made = _together(model, latents, utterances[first : first + size], how)
         except RuntimeError as error:
             if "probability tensor" not in str(error):
                 raise
             raise _diverged() from error
-    return made
+        yield from made
 
 
 def _together(model: Xtts, latents: Tensor, utterances: Sequence[Tensor], how: Mapping[str, Any]) -> list[Tensor]:

@@ -6,7 +6,7 @@ loaded in the process: the next epoch brings the GPT's weights only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tts_train.audio import Audio
-from tts_train.backends import Spoken
+from tts_train.backends import Spoken, joined
 from tts_train.backends.xtts import base as bases
 from tts_train.backends.xtts import checkpoint, generate, sentences, voice
 from tts_train.backends.xtts.base import Base
@@ -72,6 +72,10 @@ class XttsSpeaker:
         ConfigError for settings it does not know, InputUnusable for a text it has no tokens for or a piece with too
         many, Diverged when the weights give no finite numbers; all but the last before any work.
         """
+        return joined(self.parts(text, setting, seed), "eos")
+
+    def parts(self, text: str, setting: Mapping[str, Any], seed: int) -> Iterator[Spoken]:
+        """`say`, sentence by sentence; with `batched` several sentences are ready at once."""
         knobs = settings(setting)
         language = self._named_language(knobs.pop("language", self._language))
         utterances = self._utterances(text, language)
@@ -80,14 +84,17 @@ class XttsSpeaker:
         devices = [model.device] if model.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), torch.inference_mode():
             latents, embedding = self._conditioning(model, knobs)
-            codes = generate.codes(model, latents, utterances, knobs, seed)
-            waves = [
-                generate.wave(model, latents, embedding, spoken, said, knobs["speed"])
-                for spoken, said in zip(utterances, codes, strict=True)
-            ]
-        parts = [part for wave in waves for part in (wave, pause)]
-        ended = all(int(said[-1]) == model.gpt.stop_audio_token for said in codes)
-        return Spoken(Audio(np.concatenate(parts[:-1]), self.rate), "eos" if ended else "no-eos")
+        codes = generate.codes(model, latents, utterances, knobs, seed)
+        before = pause[:0]
+        for spoken in utterances:
+            # Between two parts the caller's random numbers and gradients are as they were, and so are these weights.
+            with torch.random.fork_rng(devices=devices), torch.inference_mode():
+                model = self._carried()
+                said = next(codes)
+                wave = generate.wave(model, latents, embedding, spoken, said, knobs["speed"])
+            ended = int(said[-1]) == model.gpt.stop_audio_token
+            yield Spoken(Audio(np.concatenate([before, wave]), self.rate), "eos" if ended else "no-eos")
+            before = pause
 
     def _carried(self) -> Xtts:
         """The model with this speaker's weights in it."""

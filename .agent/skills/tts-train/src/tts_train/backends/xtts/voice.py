@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from tts_train.backends.xtts import CONFIG_CLASSES
 from tts_train.backends.xtts import base as bases
 from tts_train.backends.xtts.base import Base
 from tts_train.errors import InputUnusable, Problem
+from tts_train.pickles import require_harmless
 
 if TYPE_CHECKING:
     from TTS.tts.layers.xtts.gpt import GPT
@@ -32,15 +34,6 @@ _TRAINER_PARTS = ("dvae.", "torch_mel_spectrogram_dvae.", "torch_mel_spectrogram
 """Parts of that trainer that are not the model's."""
 _ALIASES = ("gpt.gpt_inference.", "gpt.gpt.wte.")
 """Other names of the same weights, there after init_gpt_for_inference."""
-_CONFIG_CLASSES = (
-    "TTS.config.shared_configs.BaseDatasetConfig",
-    "TTS.tts.configs.xtts_config.XttsArgs",
-    "TTS.tts.configs.xtts_config.XttsAudioConfig",
-    "TTS.tts.configs.xtts_config.XttsConfig",
-    "TTS.tts.models.xtts.XttsArgs",
-    "TTS.tts.models.xtts.XttsAudioConfig",
-)
-"""Classes whose instances the hub's model.pth holds beside the weights, where they were when it was written."""
 _SHOWN = 12
 """Names of tensors an error lists."""
 
@@ -134,7 +127,8 @@ def read_model(file: Path) -> dict[str, Tensor]:
 
 def read_pickle(file: Path) -> Any:
     """torch.load that runs no code and writes nothing. Raises InputUnusable when the file is damaged or refused."""
-    stand_ins: list[Any] = [(_Ignored, name) for name in _CONFIG_CLASSES]
+    require_harmless([file], CONFIG_CLASSES)
+    stand_ins: list[Any] = [(_Ignored, name) for name in CONFIG_CLASSES]
     try:
         with torch.serialization.safe_globals(stand_ins):
             return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))

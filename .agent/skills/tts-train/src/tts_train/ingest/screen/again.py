@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_train.engine import engine
-from tts_train.files import locked
+from tts_train.files import owned
 from tts_train.ingest import parts
 from tts_train.ingest.finish import SCREENED, Finished, finish, load_screened
 from tts_train.ingest.parts import Part
@@ -31,7 +31,7 @@ def screen_again(
     everything written) when more than `max_rejected` of the seconds are rejected now.
     """
     parts.all_parts(dataset)  # a folder that is no dataset gets no lock file
-    with locked(dataset / ".lock"), engine(jobs) as run:
+    with owned(dataset), engine(jobs) as run:
         done, before = parts.all_parts(dataset), load_screened(dataset)
         station, low, high = _origin(dataset, before.options, done)
         options = screen_options(filters, measure, check_model, station=station, min_seconds=low, max_seconds=high)

@@ -14,7 +14,7 @@ import yaml
 
 from tts_train.config import TrainConfig
 from tts_train.errors import ConfigError
-from tts_train.files import TEMPORARY, sync_folder, write_synced
+from tts_train.files import TEMPORARY, remove_leftovers, sync_folder, write_synced
 from tts_train.review.commandline import command_line, shown
 from tts_train.review.decision.evidence import Evidence
 from tts_train.review.decision.facts import Thresholds
@@ -69,6 +69,7 @@ def write_child(workspace: Workspace, child: Child, because: str) -> None:
     body = yaml.safe_dump(child.config.frozen(), sort_keys=False, allow_unicode=True, width=110)
     data = f"# {command}\n{origin}{body}".encode()
     child.path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(child.path)
     temporary = child.path.parent / f"{TEMPORARY}{child.path.name}.{os.getpid()}"
     try:
         write_synced(temporary, data)

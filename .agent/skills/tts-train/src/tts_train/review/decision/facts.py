@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -149,6 +150,20 @@ def passes(evidence: Evidence, item: EpochEvidence, limits: Thresholds) -> bool 
     return not measures.failed_gates - at_base - {"wer"}
 
 
+def best_epoch(evidence: Evidence, limits: Thresholds) -> EpochEvidence | None:
+    """The epoch to hear first: of the trained ones that pass the gates the one most like the target.
+
+    None when none passes, or nothing was measured.
+    """
+    passing = [item for item in evidence.epochs[1:] if passes(evidence, item, limits)]
+    return most_like(passing) if passing else None
+
+
+def most_like(epochs: Sequence[EpochEvidence]) -> EpochEvidence:
+    """Of some epochs the one most like the target speaker; of equals, and where that was not measured, the last."""
+    return max(epochs, key=lambda item: (similarity(item), item.epoch))
+
+
 def words_hold(measures: Measures, limits: Thresholds) -> bool | None:
     """The gate on words: the probe's own, else WER against the target's."""
     if "wer" in measures.gates:
@@ -179,7 +194,7 @@ def _earlier(
         passing = unheard[-1:]
     lacking = [item.epoch for item in unharmed if item.epoch in ears.said]
     if passing and (not lacking or passing[-1].epoch > lacking[-1]):
-        chosen = passing[-1] if ears.said else max(passing, key=lambda item: (similarity(item), item.epoch))
+        chosen = passing[-1] if ears.said else most_like(passing)
         return chosen.epoch, "usable"
     return (lacking[-1], "incomplete") if lacking else (0, "none")
 

@@ -167,7 +167,8 @@ def _not_known(evidence: Evidence) -> Iterator[Quote]:
         yield Quote("missing", last.epoch, text)
     planned = evidence.config.epochs
     if last.epoch < planned:
-        text = f"The run is not finished ({evidence.state}): {last.epoch} of {planned} epochs are published."
+        how = "ended early" if evidence.state == "done" else f"is not finished ({evidence.state})"
+        text = f"The run {how}: {last.epoch} of {planned} epochs are published."
         yield Quote("missing", last.epoch, text)
 
 

@@ -6,10 +6,12 @@ delete what is there, whoever asks.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +32,8 @@ def database(workspace: Workspace) -> Path:
 class Database:
     """The open database; use as a context manager.
 
+    Where nothing can be written, on a full disk say, what is there can still be read: nobody's word is hidden by it.
+
     Raises DiskError on a network file system or when the disk refuses, Busy when another writer holds it for
     WAIT_SECONDS, InputUnusable when the file is not a database of ours.
     """
@@ -37,16 +41,14 @@ class Database:
     def __init__(self, path: Path, mounts: Path = MOUNTS) -> None:
         require_local_disk(path.parent, mounts)
         self.path = path
-        with _sqlite_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Turning WAL on and the first migration need the file for themselves; flock queues who comes second.
-            with locked(path.with_name(f".{path.name}.lock"), wait=True):
-                self._connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
-                try:
-                    self._prepare()
-                except BaseException:
-                    self._connection.close()
-                    raise
+        self._read_only: Exception | None = None
+        try:
+            self._connection = self._open()
+        except (DiskError, OSError) as error:
+            if not path.is_file():
+                raise
+            self._read_only = error
+            self._connection = _as_it_is(path, error)
 
     def __enter__(self) -> Self:
         return self
@@ -59,6 +61,8 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that takes the write lock first, so that it never fails half-way for want of it."""
+        if self._read_only is not None:
+            raise _refused(self.path, self._read_only) from self._read_only
         with _sqlite_errors(self.path), self._transaction("BEGIN IMMEDIATE"):
             yield self._connection
 
@@ -71,6 +75,19 @@ class Database:
         with _sqlite_errors(self.path), self._transaction("BEGIN"):
             yield self._connection
 
+    def _open(self) -> sqlite3.Connection:
+        with _sqlite_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Turning WAL on and the first migration need the file for themselves; flock queues who comes second.
+            with locked(self.path.with_name(f".{self.path.name}.lock"), wait=True):
+                self._connection = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
+                try:
+                    self._prepare()
+                except BaseException:
+                    self._connection.close()
+                    raise
+        return self._connection
+
     def _prepare(self) -> None:
         connection = self._connection
         connection.row_factory = sqlite3.Row
@@ -82,10 +99,7 @@ class Database:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, at TEXT NOT NULL)"
         )
-        done = connection.execute("SELECT max(version) FROM migrations").fetchone()[0] or 0
-        if done > len(MIGRATIONS):
-            message = f"{self.path} was made by a newer tts-train (schema {done}, this one knows {len(MIGRATIONS)})"
-            raise InputUnusable(message, hint="update tts-train")
+        done = _schema(connection, self.path)
         for version, (name, statements) in enumerate(MIGRATIONS[done:], done + 1):
             with self.writing():
                 for statement in statements:
@@ -103,6 +117,35 @@ class Database:
                 self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
+
+
+def _schema(connection: sqlite3.Connection, path: Path) -> int:
+    done = int(connection.execute("SELECT max(version) FROM migrations").fetchone()[0] or 0)
+    if done > len(MIGRATIONS):
+        message = f"{path} was made by a newer tts-train (schema {done}, this one knows {len(MIGRATIONS)})"
+        raise InputUnusable(message, hint="update tts-train")
+    return done
+
+
+def _as_it_is(path: Path, why: Exception) -> sqlite3.Connection:
+    """A copy of the database in memory, made without writing beside it."""
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    with _sqlite_errors(path), TemporaryDirectory(prefix="tts-train-reviews-") as scratch:
+        files = [path, path.with_name(f"{path.name}-wal")]
+        logged = files[1].is_file() and files[1].stat().st_size > 0
+        for file in files if logged else []:  # the last rows are in the log, which SQLite reads beside its file alone
+            shutil.copyfile(file, Path(scratch) / file.name)
+        place = f"{(Path(scratch) / path.name).as_uri()}" if logged else f"{path.resolve().as_uri()}?immutable=1"
+        with closing(sqlite3.connect(place, uri=True)) as there:
+            there.backup(memory)
+        memory.row_factory = sqlite3.Row
+        if _schema(memory, path) < len(MIGRATIONS):
+            raise _refused(path, why) from why  # it is an older version's, and cannot be brought up to date
+    return memory
+
+
+def _refused(path: Path, why: Exception) -> DiskError:
+    return DiskError(f"{path} cannot be written: {why}", hint="check free space and permissions")
 
 
 @contextmanager

@@ -40,7 +40,7 @@ CHOICES = {"abx": ("first", "second"), "ab": ("first", "second", "same"), "xab":
 
 def session_folder(workspace: Workspace, identifier: str) -> Path:
     """Where a session's folder is. Raises InputUnusable for what is no session's name."""
-    if not IDENTIFIER.match(identifier):
+    if not IDENTIFIER.fullmatch(identifier):
         raise InputUnusable(f"'{identifier}' is not the name of a session", hint="run.sh session list RUN")
     return workspace.runs / "sessions" / identifier
 
@@ -48,7 +48,7 @@ def session_folder(workspace: Workspace, identifier: str) -> Path:
 def clip_path(workspace: Workspace, identifier: str, token: str) -> Path:
     """The clip behind a token. Raises InputUnusable when the session has none, whatever else `token` may be."""
     path = session_folder(workspace, identifier) / f"{token}.wav"
-    if TOKEN.match(token) and path.is_file():
+    if TOKEN.fullmatch(token) and path.is_file():
         return path
     raise InputUnusable("there is no such clip in this session", hint="run.sh session show ID names the clips")
 

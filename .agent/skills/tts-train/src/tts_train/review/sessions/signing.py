@@ -7,6 +7,7 @@ listener was told, so that answers to another plan, or to one that was made up, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hmac
 import os
 import secrets
@@ -52,7 +53,8 @@ def _make(path: Path) -> None:
         os.unlink(temporary)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.write(descriptor, secrets.token_bytes(_BYTES))
+        if os.write(descriptor, secrets.token_bytes(_BYTES)) != _BYTES:
+            raise OSError(errno.ENOSPC, "the disk took half a key")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

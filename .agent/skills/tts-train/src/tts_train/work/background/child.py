@@ -1,4 +1,4 @@
-"""A program in a process group of its own whose output goes to the job's log; no shell anywhere."""
+"""A program in a process group of its own whose output goes to the job's log, without secrets; no shell anywhere."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import IO, Any, cast
 
+from tts_train.masking import MaskedBytes, masked_values, secrets_of
 from tts_train.processes import identity
 from tts_train.work.background.logfile import RotatingLog
 
@@ -28,6 +29,7 @@ class Child:
     """A running program. `copy` moves its output and says whether it goes on."""
 
     def __init__(self, argv: Sequence[str], cwd: str, variables: Mapping[str, str], log: RotatingLog) -> None:
+        self._secrets = secrets_of(argv)
         self._log = log
         parent = os.getpid()
         self._process = subprocess.Popen(
@@ -47,7 +49,7 @@ class Child:
         self._selector = selectors.DefaultSelector()
         for pipe in (self._process.stdout, self._process.stderr):
             assert pipe is not None
-            self._selector.register(pipe, selectors.EVENT_READ)
+            self._selector.register(pipe, selectors.EVENT_READ, MaskedBytes(self._secrets))
 
     def send(self, number: int) -> None:
         """Signal the whole group, while its leader is not reaped: the number cannot be anybody else's."""
@@ -58,8 +60,12 @@ class Child:
     def copy(self, seconds: float) -> bool:
         """Copy output for up to `seconds`; False once the program has ended and all it wrote is in the log."""
         if self._selector.get_map():
-            for key, _ in self._selector.select(seconds):
-                self._read(key.fileobj)
+            ready = self._selector.select(seconds)
+            for key, _ in ready:
+                self._read(key)
+            if not ready:  # half a line that waits for an answer, or for hours
+                for key in self._selector.get_map().values():
+                    self._log.write(key.data.rest())
         else:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
@@ -75,7 +81,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
         for key in list(self._selector.get_map().values()):
-            self._forget(key.fileobj)
+            self._forget(key)
         self._selector.close()
         return False
 
@@ -91,7 +97,7 @@ class Child:
         return code if code >= 0 else 128 - code
 
     def answer(self) -> dict[str, Any] | None:
-        """The last line of stdout when it is a JSON object: what every command of run.sh prints."""
+        """The last line of stdout when it is a JSON object, masked: what every command of run.sh prints."""
         lines = self._stdout.decode(errors="replace").strip().splitlines()
         if not lines or (self._stdout_cut and len(lines) == 1):
             return None
@@ -99,22 +105,23 @@ class Child:
             value = json.loads(lines[-1])
         except json.JSONDecodeError:
             return None
-        return value if isinstance(value, dict) else None
+        return masked_values(value, self._secrets) if isinstance(value, dict) else None
 
-    def _read(self, pipe: Any) -> None:
-        data = os.read(pipe.fileno(), 1 << 16)
+    def _read(self, key: selectors.SelectorKey) -> None:
+        data = os.read(key.fd, 1 << 16)
         if not data:
-            return self._forget(pipe)
-        if pipe is self._process.stdout:
+            return self._forget(key)
+        if key.fileobj is self._process.stdout:
             self._stdout += data
             if len(self._stdout) > 2 * ANSWER_BYTES:
                 del self._stdout[:-ANSWER_BYTES]
                 self._stdout_cut = True
-        return self._log.write(data)
+        return self._log.write(key.data.feed(data))
 
-    def _forget(self, pipe: Any) -> None:
-        self._selector.unregister(pipe)
-        pipe.close()
+    def _forget(self, key: selectors.SelectorKey) -> None:
+        self._selector.unregister(key.fileobj)
+        self._log.write(key.data.rest())
+        cast("IO[bytes]", key.fileobj).close()
 
 
 def end_with_parent(parent: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_train.errors import UsageError
-from tts_train.work.background.masking import has_secrets
+from tts_train.masking import has_secrets
 from tts_train.work.background.record import ID, find
 from tts_train.workspace import Workspace, check_name, skill_root
 

@@ -21,11 +21,11 @@ from typing import Any
 
 from tts_train.errors import Busy, DiskError, TtsTrainError
 from tts_train.files import locked, write_json
+from tts_train.masking import masked
 from tts_train.processes import identity
 from tts_train.training.status import now
 from tts_train.work.background.child import COMMAND_NOT_STARTED, Child
 from tts_train.work.background.logfile import RotatingLog
-from tts_train.work.background.masking import masked
 from tts_train.work.background.record import HEARTBEAT_SECONDS, JobFolder, everything, holds_name
 from tts_train.workspace import Workspace
 
@@ -188,9 +188,9 @@ def refuse_second(workspace: Workspace, name: str | None) -> None:
         return
     for job in everything(workspace):
         if job["name"] == name and holds_name(job):
-            where = f"on {job['supervisor']['host']} since {job['started_at']}, heartbeat {job['heartbeat_at']}"
+            who, since = job["supervisor"], f"since {job['started_at']}, last heartbeat {job['heartbeat_at']}"
             raise Busy(
-                f"job '{name}' runs already: {job['id']}, {where}",
+                f"job '{name}' runs already: {job['id']} (pid {who['pid']} on {who['host']}, {since})",
                 hint=f"run.sh jobs wait {job['id']}, or run.sh jobs stop {job['id']}",
             )
 

@@ -1,0 +1,1 @@
+"""Campaigns: several configs, from recording to probed epochs, through nights and kills."""
