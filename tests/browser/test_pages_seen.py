@@ -75,6 +75,7 @@ def test_a_click_in_the_list_is_a_choice(visit, address: str):
     settled(page)
     # The rows are drawn on a canvas, newest run first; the accessible table behind it says which is where.
     rows = page.get_by_test_id("stDataFrame").first.locator("table tbody tr")
+    expect(rows.filter(has_text="demo").first).to_be_attached()  # it comes some time after the canvas
     place = [row.startswith("demo") for row in rows.all_text_contents()].index(True)
     chosen = page.get_by_text("done, 6 of 6 epochs")
     for _ in range(3):  # a click that meets the list while it is looked at anew is lost

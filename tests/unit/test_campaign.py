@@ -23,6 +23,8 @@ from tts_train.work.campaign.campaign import campaign
 from tts_train.work.campaign.limits import Limits
 from tts_train.workspace import Workspace
 
+pytestmark = pytest.mark.faults
+
 THREE = {"a": "end", "b": "never", "c": "never"}
 
 

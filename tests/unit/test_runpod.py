@@ -25,6 +25,8 @@ from tts_train.cloud.record import opened
 from tts_train.errors import TtsTrainError
 from tts_train.workspace import Workspace
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture
 def runpod(tmp_path: Path) -> Iterator[FakeRunPod]:
