@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 CALLS = (
     *("open", "write", "pwrite", "sendfile", "fsync", "truncate", "ftruncate", "replace", "rename", "mkdir", "rmdir"),
     *("unlink", "remove", "link", "symlink"),
@@ -30,6 +32,12 @@ TABLE = "TTS_TRAIN_FAULT_TABLE"
 def day() -> int:
     """Today as a number."""
     return int(time.time() // 86400)
+
+
+def every_other_day(turn: int) -> pytest.MarkDecorator:
+    """For dear tests of what seldom changes: half of them (`turn` 0 or 1) run today, with --exhaustive all."""
+    other = not EXHAUSTIVE and day() % 2 != turn
+    return pytest.mark.skipif(other, reason="its turn is tomorrow: run.sh test --exhaustive")
 
 
 def points(first: int, last: int, stride: int = STRIDE) -> range:

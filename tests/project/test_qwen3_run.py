@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kills
 from tts_train.audio import Audio, read_audio, write_audio
 from tts_train.backends.qwen3.convert import convert
 from tts_train.config import TrainConfig
@@ -151,6 +152,7 @@ def test_adapters_train_and_publish_whole_weights(place: Workspace, tiny_base: P
     assert folder.epoch(1).info["drift"] > 0
 
 
+@kills.every_other_day(1)
 def test_two_processes_train_what_one_trains(place: Workspace, tiny_base: Path) -> None:
     from tts_train.backends.qwen3.checkpoint import read_weights
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import kills
 import piper_voices
 from tts_train.audio import read_audio
 from tts_train.backends import backend
@@ -306,6 +307,7 @@ def _distance(task, example):
     return distances[path[:, 0], path[:, 1]][speech].mean()
 
 
+@kills.every_other_day(0)
 def test_durations_learn_the_clip_s_pace(load_task, base):
     task = load_task(piper={"train": ["duration"]})
     example = task.corpus[1]

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+import kills
 from tts_train.backends.xtts import base as bases
 from tts_train.backends.xtts import objective as objectives
 from tts_train.backends.xtts import voice as voices
@@ -283,6 +284,7 @@ def stop_losses(gpt: Any, rows: list[Clip]) -> list[float]:
     return [-float(logits[number, STOP, len(row.codes)]) for number, row in enumerate(rows)]
 
 
+@kills.every_other_day(1)
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_clips_are_memorised_to_the_last_code(gpt, batch_size):
     """Greedy generation says every code of every clip and stops where it ends; batch size 1 accumulates 4 to a step."""

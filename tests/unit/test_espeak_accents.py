@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import espeak_voices
+import kills
 from espeak_voices import AMERICAN, LANCASHIRE, RP, SCOTTISH, Phone
 from tts_train.audio import Audio
 from tts_train.probe import accent
@@ -192,6 +193,7 @@ def test_a_resampled_voice_is_another_one_and_still_not_shown_in_either_directio
             assert contrast(way, expected, NORTHERN.controls, other, base, None)["verdict"] == "not shown", way
 
 
+@kills.every_other_day(0)
 def test_other_voices_with_the_same_accent_are_rarely_called_changed() -> None:
     """All of espeak's numbered men and women, in both directions, none left out.
 
@@ -221,6 +223,7 @@ def test_values_shifted_and_scaled_do_not_change_a_distance_at_all() -> None:
         assert estimate.value == pytest.approx(0, abs=1e-9)
 
 
+@kills.every_other_day(1)
 def test_the_base_against_itself_is_called_changed_in_no_more_than_five_of_a_hundred(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
