@@ -19,11 +19,14 @@ from typing import Any
 
 import pytest
 
+import kills
 from humming_server import ask
 from run_tiers import in_environment
 from tts_train.files import read_json
 from tts_train.probe.material import Stimulus, stimuli
 from tts_train.training.run import RunFolder
+
+pytestmark = kills.every_other_day(0)
 
 ROOT = Path(__file__).parents[2]
 HELDOUT = ROOT / "datasets/demo/heldout"

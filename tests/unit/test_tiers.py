@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -39,24 +38,6 @@ def test_every_folder_of_tests_belongs_to_one_tier(monkeypatch):
         "project": {"slow"},
         "skill": {"slow"},
     }
-
-
-def test_demo_and_faults_run_at_once_and_nothing_else_does(monkeypatch):
-    running: set[str] = set()
-    met: dict[str, set[str]] = {}
-
-    def run(name: str) -> tuple[Counts, float]:
-        running.add(name)
-        time.sleep(0.2)
-        met[name] = set(running)
-        time.sleep(0.2)
-        running.discard(name)
-        return Counts(passed=1), 0.0
-
-    monkeypatch.setattr(run_tiers, "run_tier", run)
-    assert [name for name, _ in run_tiers.run_tiers(["lint", "demo", "faults"])] == ["lint", "demo", "faults"]
-    assert met == {"lint": {"lint"}, "demo": {"demo", "faults"}, "faults": {"demo", "faults"}}
-    assert [name for name, _ in run_tiers.run_tiers(["faults"])] == ["faults"]
 
 
 def test_every_environment_is_set_up_from_its_lock(monkeypatch):
