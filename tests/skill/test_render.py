@@ -29,15 +29,18 @@ MARKERS = "markers: [{set: FOOT, words: [good]}]\n"
 WANTED = [("one", 0), ("two", 0)]
 
 
+def _run(workspace: Workspace, name: str, base: str = "of-the-base") -> RunFolder:
+    run = RunFolder(workspace.runs / name)
+    settings = {"voice": "v", "run": name, "backend": "piper", "dataset": "none"}
+    run.start(
+        TrainConfig.model_validate(settings | {"epochs": 1, "lr": 1e-5, "threads": 1}), {"base": {"sha256": base}}
+    )
+    return run
+
+
 def _workspace(folder: Path) -> tuple[Workspace, RunFolder, str]:
     workspace = Workspace(folder)
-    run = RunFolder(workspace.runs / "r")
-    run.start(
-        TrainConfig.model_validate(
-            {"voice": "v", "run": "r", "backend": "piper", "dataset": "none", "epochs": 1, "lr": 1e-5, "threads": 1}
-        ),
-        {"base": {"sha256": "of-the-base"}},
-    )
+    run = _run(workspace, "r")
     (folder / "probe.yaml").write_text(PROBE, encoding="utf-8")
     return workspace, run, str(folder / "probe.yaml")
 
@@ -122,6 +125,39 @@ def test_a_whole_render_is_left_alone_and_loads_no_model(stage: Stage, monkeypat
     monkeypatch.setattr("tts_train.backends.piper.load_speaker", refuse)
     assert stage.render()["epochs"] == [{"epoch": 1, "rendered": 0, "kept": 2}]
     assert (stage.folder() / "render.json").stat().st_mtime_ns == before
+
+
+def test_what_the_base_said_for_another_run_is_copied_and_not_said_again(stage: Stage) -> None:
+    root = str(stage.workspace.root)
+    first = render_run(root, "r", stage.probe, [0])
+    key = first["key"]
+    same, other = _run(stage.workspace, "same"), _run(stage.workspace, "other", base="of-another-base")
+    stage.said.clear()
+    again = render_run(root, "same", stage.probe, [0])
+    assert (again["epochs"], stage.said) == ([{"epoch": 0, "rendered": 0, "kept": 2}], [])
+    files = {run.name: kept(render_folder(run, key, 0)) for run in (stage.run, same)}
+    assert files["same"] == files["r"]
+    assert sorted(files["r"]) == ["one.wav", "render.json", "two.wav"]
+
+    render_run(root, "other", stage.probe, [0])
+    assert stage.said == ["Good luck.", "The path."]
+    assert is_current(render_folder(other, key, 0), "of-another-base", WANTED)
+
+
+def test_of_a_damaged_render_of_another_run_only_what_is_whole_is_copied(stage: Stage) -> None:
+    first = render_run(str(stage.workspace.root), "r", stage.probe, [0])
+    two = render_folder(stage.run, first["key"], 0) / "two.wav"
+    whole = two.read_bytes()
+    two.write_bytes(whole[:-2])
+    same = _run(stage.workspace, "same")
+    stage.said.clear()
+    render_run(str(stage.workspace.root), "same", stage.probe, [0])
+    assert stage.said == ["The path."]
+    assert (render_folder(same, first["key"], 0) / "two.wav").read_bytes() == whole
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_only_a_missing_or_damaged_item_is_spoken_again(stage: Stage) -> None:

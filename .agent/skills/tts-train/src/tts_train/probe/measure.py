@@ -16,6 +16,7 @@ from tts_train.backends import backend
 from tts_train.dataset import audio_path, load_manifest
 from tts_train.errors import ConfigError, InputUnusable, Problem
 from tts_train.files import read_json, sha256_file, sha256_json, write_json
+from tts_train.memory import big_blocks_kept
 from tts_train.output import progress
 from tts_train.probe.copies import furnish, write_anchor
 from tts_train.probe.judgement import Record, judged
@@ -50,6 +51,8 @@ def measure_run(
     timings_seconds}, where target and epochs are the contents of measures.json without single items. Raises
     InputUnusable for a render that is missing or stale, ConfigError for a target whose texts are not the probe's.
     """
+    from threadpoolctl import threadpool_limits
+
     started = time.monotonic()
     folder = RunFolder(Workspace(Path(workspace)).run(run))
     script = seeded(load_probe(Path(probe)), backend(folder.config().backend), seeds)
@@ -57,11 +60,13 @@ def measure_run(
     jobs: Jobs = {"target": _target_readings(Path(target), script)} if target else {}
     for number in numbers:
         jobs[number] = _render(folder, script, key, number)
-    instruments = Instruments(script)
-    try:
-        records, measured = _measure(folder, key, instruments, jobs)
-    finally:
-        instruments.close()
+    # Readings are measured beside those that Whisper hears: a third thread, of BLAS, costs a fifth more CPU.
+    with big_blocks_kept(), threadpool_limits(1, user_api="blas"):
+        instruments = Instruments(script)
+        try:
+            records, measured = _measure(folder, key, instruments, jobs)
+        finally:
+            instruments.close()
     base, own = records[0], records.get("target")
     for name, record in records.items():
         record.update(judged(script, record, base, own))

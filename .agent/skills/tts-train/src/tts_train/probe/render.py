@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tts_train.audio import read_audio, write_audio
 from tts_train.backends import backend, base_of
-from tts_train.files import read_json, require_space, sha256_file, write_json
+from tts_train.files import atomic_write_bytes, read_json, require_space, sha256_file, write_json
 from tts_train.output import progress
 from tts_train.probe.keys import RenderKey, render_key, seeded, write_key
 from tts_train.probe.probe import Probe, load_probe
@@ -128,20 +128,36 @@ def _render_epoch(
     kept = {(item.id, item.seed): item for name in (RENDER, RENDERING) for item in _finished(target, name, weights)}
     if target.exists() and not kept:
         rmtree(target)  # spoken by other weights, or nothing in it can be trusted
+    if not kept and epoch.number == 0 and weights != epoch.weights_sha256:  # a base without a hash may be any
+        kept = {(item.id, item.seed): item for item in _of_another_run(run, key, weights, target)}
     (target / RENDER).unlink(missing_ok=True)
     started = time.monotonic()
-    epoch.require_weights()
-    speaker = load()
     done: list[Rendered] = []
+    speaker: Speaker | None = None
     for item, seed in wanted:
-        done.append(kept.get((item.id, seed)) or _speak(speaker, target, item.id, item.text, seed, probe, key))
+        known = kept.get((item.id, seed))
+        if known is None and speaker is None:
+            epoch.require_weights()
+            speaker = load()
+        done.append(known or _speak(speaker, target, item.id, item.text, seed, probe, key))
         _note(target / RENDERING, epoch.number, weights, done)
     _show(run.path / "tb" / f"probe-{key.name}", target, epoch.number, done)
     _note(target / RENDER, epoch.number, weights, done)
     (target / RENDERING).unlink()
     seconds = sum(item.audio_seconds for item in done)
-    progress(f"rendered epoch {epoch.number}: {seconds:.0f} s of speech in {time.monotonic() - started:.1f} s")
+    what = "rendered" if speaker else "took over"
+    progress(f"{what} epoch {epoch.number}: {seconds:.0f} s of speech in {time.monotonic() - started:.1f} s")
     return {"epoch": epoch.number, "rendered": len(wanted) - len(kept), "kept": len(kept)}
+
+
+def _of_another_run(run: RunFolder, key: RenderKey, weights: str, target: Path) -> list[Rendered]:
+    """The base is the same for every run of a workspace: what it has said under this key is copied, not said again."""
+    for other in sorted(run.path.parent.glob(f"*/renders/{key.name}/{target.name}")):
+        if items := _finished(other, RENDER, weights):
+            for item in items:
+                atomic_write_bytes(target / item.file, (other / item.file).read_bytes())
+            return items
+    return []
 
 
 def _speak(speaker: Speaker, folder: Path, item: str, text: str, seed: int, probe: Probe, key: RenderKey) -> Rendered:
