@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -35,10 +36,31 @@ def loads(number: int) -> int:
     return len(loaded())
 
 
+def first_loaded(number: int) -> int:
+    loads(number)
+    return loaded()[0]
+
+
 def refuse(number: int) -> int:
     if number == 3:
         raise InputUnusable("piece three", hint="leave it out")
     return number
+
+
+class Particular(InputUnusable):
+    """Takes other arguments than it hands to its base."""
+
+    def __init__(self, piece: int, why: str) -> None:
+        super().__init__(f"piece {piece}: {why}", hint="leave it out")
+        self.piece = piece
+
+
+def refuse_particularly(number: int) -> int:
+    raise Particular(number, "too loud")
+
+
+def fill_the_disk(_: int) -> int:
+    raise OSError(28, "No space left on device")
 
 
 class Odd(Exception):
@@ -58,6 +80,12 @@ def die(number: int) -> int:
     return number
 
 
+def die_while_answering(_: int) -> None:
+    """The parent has got the first bytes of an answer of 256."""
+    os.write(sys._getframe(2).f_locals["pipe"].fileno(), b"\0\0\1\0half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def own_pid(_: int) -> int:
     return os.getpid()
 
@@ -67,6 +95,31 @@ def hang(place: str) -> None:
     time.sleep(60)
 
 
+def finish(place: str) -> None:
+    """Begun, and a second later finished."""
+    Path(place).write_text(str(os.getpid()))
+    time.sleep(1)
+    Path(f"{place}-finished").touch()
+
+
 def leave_mark(place: str) -> None:
     time.sleep(0.05)
     Path(place).touch()
+
+
+def leave_mark_slowly(seconds: float, place: str) -> tuple[str, int]:
+    """The mark, and that it was begun: a piece worked twice is there twice."""
+    with (Path(place).parent / "begun").open("a") as begun:
+        begun.write(f"{place}\n")
+    time.sleep(seconds)
+    Path(place).touch()
+    return place, os.getpid()
+
+
+def die_once(folder: str, number: int) -> int:
+    """The process that takes piece 2 first is killed."""
+    tried = Path(folder) / f"tried-{number}"
+    if number == 2 and not tried.exists():
+        tried.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number

@@ -103,8 +103,10 @@ def _counts(report: Path) -> Counts:
 
 def setup_tier() -> Counts:
     counts = Counts()
-    for name in ("core", "dev", "skill", "project", "dashboard"):
-        counts.add(check(f"setup {name}", [ROOT / "run.sh", "setup", name]))
+    for names in (("core", "dev", "dashboard"), ("skill", "project")):
+        with ThreadPoolExecutor() as pool:
+            for made in pool.map(lambda name: check(f"setup {name}", [ROOT / "run.sh", "setup", name]), names):
+                counts.add(made)
     return counts
 
 
@@ -152,7 +154,8 @@ def slow_tier() -> Counts:
 
 def browser_tier() -> Counts:
     """Without Chromium these fail: a page that nobody opened is not tested."""
-    return pytest("dev", "tests/browser", *BOTH_CORES)
+    # Three at a time: a page mostly waits, for its server or for the end of a clip.
+    return pytest("dev", "tests/browser", "-n", "3", "--dist", "loadfile")
 
 
 def demo_tier() -> Counts:

@@ -77,16 +77,33 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
+@pytest.fixture(scope="session")
+def warm(browser: Browser) -> BrowserContext:
+    """A context that has Streamlit's scripts compiled: a page costs 0.6 s of CPU instead of 1.9 s."""
+    return browser.new_context()
+
+
+def forget(page: Page, origin: str) -> None:
+    """What a page left in the browser's storage, but for its cache."""
+    if page.is_closed():
+        page = page.context.new_page()
+    stored = {"origin": origin, "storageTypes": "cookies,local_storage,indexeddb"}
+    page.context.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
+    page.close()
+
+
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Callable[..., Watched]]:
-    """visit(url, width=1280, scheme="light", init="", ...) opens a page in a context of its own."""
+def visit(browser: Browser, warm: BrowserContext) -> Iterator[Callable[..., Watched]]:
+    """visit(url, width=1280, scheme="light", init="", ...) opens a page; a second one in a context of its own."""
     opened: list[tuple[BrowserContext, Watched]] = []
 
     def open_page(url: str, *, width: int = 1280, scheme: str = "light", init: str = "", **context: object) -> Watched:
-        made = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **context)
-        made.set_default_timeout(PATIENCE)
-        page = made.new_page()
         parts = urlsplit(url)
+        made = warm if parts.scheme == "http" and not opened and not context else browser.new_context(**context)
+        page = made.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
         own = ("file://",) if parts.scheme == "file" else (f"{parts.scheme}://{parts.netloc}/", f"ws://{parts.netloc}/")
         watched = Watched(page, own)
         opened.append((made, watched))
@@ -99,8 +116,11 @@ def visit(browser: Browser) -> Iterator[Callable[..., Watched]]:
         return watched
 
     yield open_page
-    for made, _ in opened:
-        made.close()
+    for made, watched in opened:
+        if made is warm:
+            forget(watched.page, watched.own[0].rstrip("/"))
+        else:
+            made.close()
     assert [watched.unexpected() for _, watched in opened] == [[] for _ in opened]
     assert [watched.strangers() for _, watched in opened] == [[] for _ in opened]
 

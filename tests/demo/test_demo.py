@@ -1,6 +1,6 @@
 """The main job, whole, through run.sh: what the README promises a newcomer, measured.
 
-The constant run is trained to its last epoch; the others for two epochs, which is enough for them to go wrong.
+The constant run is trained for four of its six epochs (--exhaustive: all), the others as far as they need to go wrong.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
+import kills
+
 ROOT = Path(__file__).parents[2]
+LAST = 6 if kills.EXHAUSTIVE else 4
 
 
 def run_sh(*arguments: str, code: int = 0) -> dict[str, Any]:
@@ -35,12 +38,14 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def constant(out: Path) -> dict[str, Any]:
-    return run_sh("demo", "--out", str(out))
+    return run_sh("demo", "--out", str(out), "--epochs", str(LAST))
 
 
 @pytest.fixture(scope="module")
 def others(out: Path, constant: dict[str, Any]) -> dict[str, Any]:
-    return run_sh("demo", "--out", str(out), "--runs", "decay,hot,timid", "--epochs", "2")["runs"]
+    once = run_sh("demo", "--out", str(out), "--runs", "decay,timid", "--epochs", "1")["runs"]
+    twice = run_sh("demo", "--out", str(out), "--runs", "hot", "--epochs", "2")["runs"]
+    return once | twice
 
 
 def test_the_book_becomes_a_dataset_of_its_true_text(constant: dict[str, Any]) -> None:
@@ -65,7 +70,7 @@ def test_words_stay_whole_while_the_voice_comes_nearer(constant: dict[str, Any])
     epochs = constant["runs"]["constant"]["epochs"]
     first, last = epochs[0], epochs[-1]
 
-    assert [epoch["epoch"] for epoch in epochs] == list(range(7))
+    assert [epoch["epoch"] for epoch in epochs] == list(range(LAST + 1))
     assert all(epoch["wer"] <= epoch["target_wer"] + 0.03 for epoch in epochs)
     assert last["speaker_similarity"] >= first["speaker_similarity"] + 0.10
     assert last["mel_distance"] <= 0.80 * first["mel_distance"]
@@ -83,7 +88,7 @@ def test_a_schedule_that_decayed_to_nothing_is_recognised(constant: dict[str, An
     similarity = [epoch["speaker_similarity"] for epoch in decay["epochs"]]
     full = constant["runs"]["constant"]["epochs"][-1]["sum_lr"]
 
-    assert decay["epochs"][-1]["sum_lr"] <= 0.05 * full
+    assert decay["epochs"][-1]["sum_lr"] <= 0.06 * full
     assert abs(similarity[-1] - similarity[0]) < 0.05
     assert decay["next"]["move"] == "remove-decay"
     assert {"actual", "without_decay"} <= decay["next"]["sum_lr"].keys()
@@ -143,24 +148,24 @@ def test_no_difference_after_a_decay_removes_it_and_the_child_trains(out: Path, 
     assert proposal["config_diff"]["schedule.shape"] == ["linear", "constant"]
     assert (proposal["confidence"]["level"], proposal["conflicts"]) == ("medium", [])
 
-    assert first_epoch(out, proposal)["sum_lr"] > epochs[1]["sum_lr"]
+    assert first_epoch(out, proposal)["sum_lr"] > epochs[-1]["sum_lr"]
     tree = run_sh("lineage", "demo-decay", "--workspace", str(out))
     assert f"remove-decay after epoch {epochs[-1]['epoch']}, from the base" in tree["text"]
 
 
 def test_a_good_voice_ships_and_one_that_lacks_a_feature_trains_on(out: Path, constant: dict[str, Any]) -> None:
     lacks = ("--marker", "STRUT=target", "--marker", "FACE=baseline")
-    heard(out, "demo-constant", 6, "good", "feature-missing", more=lacks)
+    heard(out, "demo-constant", LAST, "good", "feature-missing", more=lacks)
     more = next_move(out, "demo-constant")
-    heard(out, "demo-constant", 6, "good")
+    heard(out, "demo-constant", LAST, "good")
     ship = next_move(out, "demo-constant")
 
-    assert (more["move"], more["epoch"]) == ("train-more", 6)
+    assert (more["move"], more["epoch"]) == ("train-more", LAST)
     assert "lr" not in more["config_diff"]
     assert "FACE: baseline" in quoted(more, "verdict")
-    assert (ship["move"], ship["epoch"], ship["confirmed"]) == ("ship", 6, True)
+    assert (ship["move"], ship["epoch"], ship["confirmed"]) == ("ship", LAST, True)
     assert "Speaker similarity" in quoted(ship, "measure")
-    assert " ship demo-constant 6" in ship["command"]
+    assert f" ship demo-constant {LAST}" in ship["command"]
 
 
 def test_mangled_words_go_back_to_the_epoch_that_is_fit_and_the_child_trains(out: Path, others: dict[str, Any]) -> None:
@@ -177,9 +182,9 @@ def test_mangled_words_go_back_to_the_epoch_that_is_fit_and_the_child_trains(out
 
 
 def test_a_second_demo_finds_nothing_left_to_do(out: Path, constant: dict[str, Any]) -> None:
-    weights = out / "artifacts/tts/demo-constant/epochs/epoch-006/weights.safetensors"
+    weights = out / f"artifacts/tts/demo-constant/epochs/epoch-{LAST:03d}/weights.safetensors"
     before = weights.stat().st_mtime_ns
-    again = run_sh("demo", "--out", str(out))
+    again = run_sh("demo", "--out", str(out), "--epochs", str(LAST))
 
     assert weights.stat().st_mtime_ns == before
     assert again["runs"]["constant"]["epochs"] == constant["runs"]["constant"]["epochs"]
@@ -243,7 +248,7 @@ def test_a_trained_epoch_speaks_and_exports(out: Path, constant: dict[str, Any])
     )
     exported = run_sh("export", "demo-constant", str(out / "voice"), "--workspace", str(out))
 
-    assert spoken["epoch"] == 6
+    assert spoken["epoch"] == LAST
     assert 0.5 < spoken["audio_seconds"] < 4
     assert exported["max_abs_diff"] <= 1e-4
     assert Path(exported["onnx"]).is_file()

@@ -5,7 +5,6 @@ Nothing lost, doubled, torn or left behind. Each run is a fork of a process that
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 from collections.abc import Callable
@@ -161,14 +160,7 @@ def test_taking_rejections_back(dataset: Callable[[Path], None], tmp_path: Path)
     kills.sweep("rejections restore", work, kills.everything, tmp_path, prepare=prepare, at_random=20)
 
 
-def test_convert_qwen3(
-    dataset: Callable[[Path], None], tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    monkeypatch.setattr(conversion, "load_codec", functools.cache(conversion.load_codec))
-
+def test_convert_qwen3(dataset: Callable[[Path], None], tiny_base: Path, tmp_path: Path) -> None:
     def work(out: Path) -> None:
         conversion.convert(out, tokenizer=str(tiny_base), workers=1)
 

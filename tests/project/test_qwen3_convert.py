@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 
 from tts_train.audio import Audio, write_audio
-from tts_train.backends.qwen3 import codec, convert, encode, pool, reference
+from tts_train.backends.qwen3 import codec, convert, encode, reference
 from tts_train.backends.qwen3.codes import open_coded
 from tts_train.clip import Clip
 from tts_train.dataset import write_manifest
+from tts_train.engine import engine
 from tts_train.errors import Busy, ConfigError, InputUnusable, TtsTrainError, Unavailable, UsageError
 from tts_train.files import locked
 
@@ -142,7 +143,7 @@ def test_a_second_run_converts_what_is_new_and_a_third_nothing(
     assert (second["converted_now"], second["found_done"]) == (2, 5)
     assert {name for name in before if before[name] != after[name]} == {"bus"}
     assert "hook" in after
-    monkeypatch.setattr(convert, "load_codec", None)
+    monkeypatch.setattr(convert, "_codec", None)
     assert convert.convert(manifest, tokenizer=tokenizer)["text"].startswith("nothing left to do")
 
 
@@ -178,12 +179,15 @@ def in_fork(work: Callable[[], object]) -> int:
     return pid
 
 
-def slowly(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+def slowly(monkeypatch: pytest.MonkeyPatch, seconds: float, begun: Path) -> None:
+    """Clips take longer, and in the folder `begun` is a file of each that was begun."""
     real = encode.encode_clip
+    begun.mkdir()
 
-    def slow(*arguments: Any) -> dict[str, Any]:
+    def slow(loaded: codec.Codec, receipts: Path, work: encode.Work) -> encode.Outcome:
+        (begun / work.id).touch()
         time.sleep(seconds)
-        return real(*arguments)
+        return real(loaded, receipts, work)
 
     monkeypatch.setattr(convert, "encode_clip", slow)
 
@@ -215,19 +219,21 @@ def command() -> Any:
     return module.main
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_sigterm_loses_nothing_and_is_code_143(
-    manifest: Path, tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readings: Readings
+    jobs: int, manifest: Path, tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readings: Readings
 ) -> None:
+    """Workers finish the clips in hand; without workers that one clip is begun again."""
     from tts_train.output import run_command
 
     untouched = dataset(tmp_path / "untouched", readings)
     convert.convert(untouched, tokenizer=tokenizer, workers=1)
-    slowly(monkeypatch, 0.3)
+    slowly(monkeypatch, 0.3, tmp_path / "begun")
     answer = tmp_path / "answer.json"
 
     def run() -> None:
         os.dup2(os.open(answer, os.O_CREAT | os.O_WRONLY), 1)
-        run_command(command(), [str(manifest), "--tokenizer", tokenizer, "--workers", "2"])
+        run_command(command(), [str(manifest), "--tokenizer", tokenizer, "--workers", str(jobs)])
 
     pid = in_fork(run)
     wait_for(lambda: receipts_of(manifest))
@@ -236,19 +242,23 @@ def test_sigterm_loses_nothing_and_is_code_143(
     _, status = os.waitpid(pid, 0)
 
     assert os.waitstatus_to_exitcode(status) == 143
-    assert len(workers) == 2
+    assert len(workers) == (2 if jobs == 2 else 0)
     assert not any(is_running(worker) for worker in workers)
     assert json.loads(answer.read_text())["error"]["kind"] == "stopped"
     finished = len(receipts_of(manifest))
-    assert 1 < finished < 6, "the clips in hand were finished, the others not begun"
+    begun = len(list((tmp_path / "begun").iterdir()))
+    assert 0 < finished <= begun < 6
+    assert finished == begun if jobs == 2 else finished >= begun - 1
     monkeypatch.undo()
     result = convert.convert(manifest, tokenizer=tokenizer, workers=2)
     assert result["found_done"] == finished
     assert out_of(manifest).read_bytes() == out_of(untouched).read_bytes()
 
 
-def test_workers_die_with_a_killed_parent(manifest: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    slowly(monkeypatch, 0.3)
+def test_workers_die_with_a_killed_parent(
+    manifest: Path, tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slowly(monkeypatch, 0.3, tmp_path / "begun")
     pid = in_fork(lambda: convert.convert(manifest, tokenizer=tokenizer, workers=2))
     wait_for(lambda: receipts_of(manifest))
     workers = children(pid)
@@ -265,7 +275,7 @@ def test_workers_die_with_a_killed_parent(manifest: Path, tokenizer: str, monkey
 def test_a_dying_worker_is_named_with_its_clip(manifest: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = encode.encode_clip
 
-    def dies(loaded: Any, receipts: Path, work: encode.Work) -> dict[str, Any]:
+    def dies(loaded: codec.Codec, receipts: Path, work: encode.Work) -> encode.Outcome:
         if work.id == "hat":
             os.kill(os.getpid(), signal.SIGKILL)
         return real(loaded, receipts, work)
@@ -280,33 +290,46 @@ def test_a_dying_worker_is_named_with_its_clip(manifest: Path, tokenizer: str, m
     assert receipts_of(manifest)
 
 
-def test_an_error_of_a_worker_keeps_its_kind(manifest: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_of_a_worker_keeps_its_kind(
+    jobs: int, manifest: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(encode, "save_outcome", full)
     with pytest.raises(TtsTrainError, match=r"clip '\w+'.*No space left") as caught:
-        convert.convert(manifest, tokenizer=tokenizer, workers=2)
+        convert.convert(manifest, tokenizer=tokenizer, workers=jobs)
 
     assert caught.value.exit_code == 74
+
+
+def test_a_codec_that_was_changed_meanwhile_makes_no_codes(
+    manifest: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Receipts are named after the codec: one of another codec would stay wrong for good."""
+    monkeypatch.setattr(convert, "codec_sha256", lambda _: "0" * 64)
+    with pytest.raises(Unavailable, match="not the one that was planned with"):
+        convert.convert(manifest, tokenizer=tokenizer, workers=2)
+
+    assert not receipts_of(manifest)
 
 
 def test_spawned_workers_give_the_same_codes(manifest: Path, tokenizer: str) -> None:
     """A process that has used a GPU must not fork: there each worker is pickled its work and loads its own codec."""
     convert.convert(manifest, tokenizer=tokenizer, workers=1)
-    known = {
-        path: encode.load_outcome(path.parent, json.loads(path.read_text())["key"]) for path in receipts_of(manifest)
-    }
-    folder = manifest.parent / "spawned"
-    keys = {row["id"]: key for row, key in zip(rows(manifest), "abcdef", strict=True)}
-    works = [encode.Work(name, manifest.parent / f"clips/{name}.flac", 1.0, key) for name, key in keys.items()]
+    known = {row["id"]: row["audio_codes"] for row in rows(out_of(manifest))}
+    folder = codec.find_codec(tokenizer)
+    works = [encode.Work(name, manifest.parent / f"clips/{name}.flac", 1.0, f"key-{name}") for name in known]
+    receipts = manifest.parent / "spawned"
 
-    prepare = partial(convert._prepare, None, codec.find_codec(tokenizer), "cpu", folder)
-    pool.work_through(works, prepare, 1, lambda *_: None, name="test", start="spawn")
+    task = partial(convert._encode_one, folder, codec.codec_sha256(folder), "cpu", receipts)
+    with engine(2, start="spawn") as run:
+        spawned = list(run.map(task, works))
 
-    spawned = [encode.load_outcome(folder, key) for key in keys.values()]
-    assert all(outcome is not None and len(outcome.codes) for outcome in spawned)
-    assert sorted(o.codes.tobytes() for o in spawned if o) == sorted(o.codes.tobytes() for o in known.values() if o)
+    assert [outcome.codes.tolist() for outcome in spawned] == list(known.values())
+    kept = [encode.load_outcome(receipts, work.key) for work in works]
+    assert [outcome.codes.tolist() for outcome in kept if outcome] == list(known.values())
 
 
 # --- what is rejected
@@ -348,12 +371,13 @@ def test_bad_audio_is_listed_with_its_reason_and_numbers(manifest: Path, tokeniz
 
     with pytest.raises(InputUnusable, match="of the seconds were rejected"):
         convert.convert(manifest, tokenizer=tokenizer, workers=2)
-    first = out_of(manifest).read_bytes()
+    listing = folder / "rejections_qwen3.jsonl"
+    first = out_of(manifest).read_bytes(), listing.read_bytes()
     result = convert.convert(manifest, tokenizer=tokenizer, workers=1, max_rejected=0.9)
 
-    assert first == out_of(manifest).read_bytes(), "everything made stays"
+    assert first == (out_of(manifest).read_bytes(), listing.read_bytes()), "everything made stays"
     assert [row["id"] for row in rows(out_of(manifest))] == sorted(ITEMS)
-    listed = {row["id"]: row for row in rows(folder / "rejections_qwen3.jsonl")}
+    listed = {row["id"]: row for row in rows(listing)}
     assert {name: row["reason"] for name, row in listed.items()} == {
         "short": "too-short",
         "long": "too-long",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tts_train.engine import Inline
+from tts_train.engine.pool import Inline
+from tts_train.errors import TtsTrainError
 from tts_train.ingest.screen.receipts import PIECE, Scorer, scored
 
 
@@ -47,7 +48,7 @@ def test_values_come_back_by_key_and_none_is_a_value(tmp_path: Path) -> None:
 
 def test_after_a_kill_only_the_rest_is_measured(tmp_path: Path) -> None:
     numbers = range(100, 100 + 3 * PIECE)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(TtsTrainError, match="RuntimeError"):
         scored(tmp_path, scorer(Counting(deadly=100 + PIECE)), items(*numbers), Inline())
     work = Counting()
     found = scored(tmp_path, scorer(work), items(*numbers), Inline())

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tts_train.engine.commandline import engine_options_of_command
 from tts_train.errors import UsageError
 from tts_train.output import run_command
 
@@ -23,7 +24,7 @@ from tts_train.output import run_command
     help="auto: whisperx when --model is given, else pocketsphinx (English, offline).",
 )
 @click.option("--model", help="wav2vec2 CTC model for whisperx: folder or name.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes, a core each.")
+@engine_options_of_command
 @click.option(
     "--max-rejected", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of the seconds."
 )

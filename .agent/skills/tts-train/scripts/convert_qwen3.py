@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tts_train.engine.commandline import ENGINE
 from tts_train.output import run_command
 
 CODEC = "Qwen/Qwen3-TTS-Tokenizer-12Hz"
@@ -18,7 +19,8 @@ CODEC = "Qwen/Qwen3-TTS-Tokenizer-12Hz"
 @click.option("--tokenizer", default=CODEC, show_default=True, help="Codec: its folder, a model's folder, a hub name.")
 @click.option("--ref", type=click.Path(path_type=Path, dir_okay=False), help="Reference recording of the one speaker.")
 @click.option("--speaker", metavar="NAME", help="Convert this speaker only  [default: all, one reference each]")
-@click.option("--workers", type=click.IntRange(1, 256), help="Processes  [default: one per core]")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Processes  [default: one per core, on Ray per CPU]")
+@ENGINE
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where to encode.")
 @click.option(
     "--max-rejected", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of the seconds."

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tts_train.engine.commandline import engine_options_of_command
 from tts_train.ingest.commandline import shaping_options_of_command, taken
 from tts_train.ingest.screen.commandline import screen_options_of_command
 from tts_train.output import run_command
@@ -27,7 +28,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--language", help="Spoken language  [default: the card's, checked by ear]")
 @shaping_options_of_command
 @screen_options_of_command
-@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes; a model in each.")
+@engine_options_of_command
 @click.option("--threads", type=click.IntRange(0), default=0, help="Threads per job  [default: all cores, 8 at most]")
 @click.option("--max-rejected", type=click.FloatRange(0, 1), default=0.2, help="Share of the speech  [default: 0.2]")
 @click.option("--dry-run", is_flag=True, help="Say what it is, its chapters, and what it will cost.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tts_train.engine.commandline import engine_options_of_command
 from tts_train.ingest.screen.commandline import screen_options_of_command
 from tts_train.output import run_command
 
@@ -22,7 +23,7 @@ from tts_train.output import run_command
 @click.option("--min-sec", default=1.0, show_default=True, help="Shorter clips are rejected.")
 @click.option("--max-sec", default=20.0, show_default=True, help="Longer clips are rejected.")
 @screen_options_of_command
-@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that read clips.")
+@engine_options_of_command
 @click.option(
     "--max-rejected", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of lines or seconds."
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tts_train.engine.commandline import engine_options_of_command
 from tts_train.ingest.screen.commandline import screen_options_of_command
 from tts_train.output import run_command
 
@@ -14,7 +15,7 @@ from tts_train.output import run_command
 @click.command("screen")
 @click.argument("dataset", type=click.Path(path_type=Path, file_okay=False))
 @screen_options_of_command
-@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes; the same result.")
+@engine_options_of_command
 @click.option(
     "--max-rejected", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of the seconds."
 )

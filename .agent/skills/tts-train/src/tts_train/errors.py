@@ -14,6 +14,7 @@ TtsTrainError                 1   our bug, if raised bare
 
 from __future__ import annotations
 
+import copyreg
 import signal as signals
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -44,6 +45,10 @@ class TtsTrainError(Exception):
         self.message = message
         self.hint = hint
         self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Some subclasses take more than a message: a copy in another process is made without asking them.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
     def as_json(self) -> dict[str, Any]:
         """The `error` object of the command's JSON."""

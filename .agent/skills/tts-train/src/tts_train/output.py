@@ -40,6 +40,8 @@ def mute_progress() -> None:
 
 _guards: list[int] = []
 """Descriptors of the real stdout, outermost guard first."""
+_signals: list[int] = []
+"""Those that came and end the work."""
 
 
 @contextlib.contextmanager
@@ -74,6 +76,7 @@ def hand_over_stdout() -> None:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    _signals.append(number)
     raise KeyboardInterrupt(number)
 
 
@@ -124,25 +127,29 @@ def answer_of(name: str, work: Callable[[], Mapping[str, Any]]) -> tuple[dict[st
     """Run `work` and turn what happened into (the JSON object, the exit code)."""
     try:
         return {"ok": True, "command": name, "result": dict(work())}, 0
-    except TtsTrainError as error:
-        return _failure(name, error), error.exit_code
     except click.ClickException as error:
         return _usage(name, error)
     except KeyboardInterrupt as interrupt:
-        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        # Ray's C++ notices our exception and raises another, without the number.
+        number = interrupt.args[0] if interrupt.args else (_signals or [signal.SIGINT])[-1]
         name_of_signal = signal.Signals(number).name
         stopped = Stopped(number, f"stopped by {name_of_signal}", hint="run the same command again to go on")
         return _failure(name, stopped), stopped.exit_code
-    except OSError as error:
-        disk = DiskError(str(error), hint="check free space, permissions and the path, then run the command again")
-        traceback.print_exc()
-        return _failure(name, disk), disk.exit_code
     except Exception as error:  # noqa: BLE001  the last place where a bug can become one JSON object
-        traceback.print_exc()
-        bug = TtsTrainError(
-            f"{type(error).__name__}: {error}", hint="this is a bug of tts-train; the traceback is on stderr"
-        )
-        return _failure(name, bug), bug.exit_code
+        ours = as_ours(error)
+        return _failure(name, ours), ours.exit_code
+
+
+def as_ours(error: Exception) -> TtsTrainError:
+    """Any exception as one with a hint and an exit code; the traceback of one that was not foreseen goes to stderr."""
+    if isinstance(error, TtsTrainError):
+        return error
+    traceback.print_exception(error)
+    if isinstance(error, OSError):
+        return DiskError(str(error), hint="check free space, permissions and the path, then run the command again")
+    return TtsTrainError(
+        f"{type(error).__name__}: {error}", hint="this is a bug of tts-train; the traceback is on stderr"
+    )
 
 
 def _tell_of_human(command: click.Command) -> None:

@@ -14,7 +14,7 @@ from tts_train.align.words import AlignedWord, AlignmentFailed
 from tts_train.audio import Audio, read_audio
 from tts_train.clip import Clip, Rejection
 from tts_train.dataset import audio_path, load_manifest, write_rejections
-from tts_train.engine import Engine, engine
+from tts_train.engine import Engine, Where, engine
 from tts_train.errors import InputUnusable, UsageError
 from tts_train.files import owned, read_json, read_jsonl, sha256_file, sha256_json, write_json, write_jsonl
 from tts_train.output import progress
@@ -53,16 +53,17 @@ def align_manifest(
     *,
     aligner: AlignerName = "auto",
     model: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
+    where: Where = "here",
     max_rejected: float = 0.2,
     dry_run: bool = False,
 ) -> dict[str, Any]:
     """Write `out` (default train_aligned.jsonl beside the manifest): each clip's row with `words`.
 
     `manifest` may be the dataset's folder. Clips that cannot be aligned go to rejections.jsonl with a reason. Receipts
-    in parts/ make it resumable; the bytes do not depend on `jobs`. Returns {clips, words, aligner, aligner_why,
-    rejected, rejected_seconds, audio_seconds, aligned, guessed_words, timings_seconds, text}. Raises InputUnusable,
-    with everything written, when more than `max_rejected` of the seconds or all clips fail.
+    in parts/ make it resumable; the bytes do not depend on `jobs` and `where` (see `engine`). Returns {clips, words,
+    aligner, aligner_why, rejected, rejected_seconds, audio_seconds, aligned, guessed_words, timings_seconds, text}.
+    Raises InputUnusable, with everything written, when more than `max_rejected` of the seconds or all clips fail.
     """
     manifest = manifest / _MANIFEST if manifest.is_dir() else manifest
     target = out or manifest.with_name("train_aligned.jsonl")
@@ -86,7 +87,7 @@ def align_manifest(
             "aligner": choice.name,
             "text": plan,
         }
-    with owned(manifest.parent), engine(jobs) as run:
+    with owned(manifest.parent), engine(jobs, where=where, shared=manifest.parent) as run:
         started = time.monotonic()
         rows, fresh = _aligned_rows(_parts(manifest, clips, choice), run)
         rejections = [Rejection(**row["rejection"]) for row in rows if "rejection" in row]

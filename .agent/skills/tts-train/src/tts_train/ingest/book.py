@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_train.clip import Rejection
-from tts_train.engine import Engine, engine
+from tts_train.engine import Engine, Where, engine
 from tts_train.errors import InputUnusable
 from tts_train.files import owned, require_space, sha256_file, sha256_json, write_json
 from tts_train.ingest import cut, parts
@@ -55,12 +55,15 @@ def ingest_book(
     chapters: str | None = None,
     skip_first: float = 0.0,
     skip_last: float = 0.0,
-    jobs: int = 1,
+    jobs: int | None = None,
+    where: Where = "here",
     threads: int = 0,
     max_rejected: float = 0.2,
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """Build the dataset folder `out` from recordings; resumable, and byte-identical when repeated, with any `jobs`.
+    """Build the dataset folder `out` from recordings; resumable, and byte-identical when repeated.
+
+    With any `jobs` and `threads` of each, and `where` they work (see `engine`).
 
     Returns {clips, audio_seconds, speech_seconds, accounted_seconds, skipped_seconds, coverage, rejected {reason: n},
     rejected_seconds, sources, chapters, language, model, manifest, rejections, report, timings_seconds, peak_rss_mib,
@@ -74,11 +77,12 @@ def ingest_book(
     sources, faults = find_sources([audio] if isinstance(audio, Path) else audio)
     selection = select(sources, chapters=chapters, skip_first=skip_first, skip_last=skip_last)
     if dry_run:
-        return estimate(sources, faults, selection, jobs, recognises=segments is None)
+        return estimate(sources, faults, selection, jobs or 1, recognises=segments is None)
     known = parts.card_of(out, card)
     spoken = language or known.language
     require_space(out, round(sum(source.info.seconds for source in sources) * cut.CLIP_RATE * 2.2) + 50_000_000)
-    with owned(out), engine(jobs) as run:
+    threads = threads or (1 if where == "ray" else _threads_for(jobs or 1))
+    with owned(out), engine(jobs, where=where, shared=out, threads=threads) as run:
         clock = Clock()
         digests = [sha256_file(source.path) for source in sources]
         claim_sources(out, sources, digests)
@@ -89,7 +93,7 @@ def ingest_book(
         found, damaged = first_pass(sources, digests, out, options.speech, run, loudness=options.loudness is not None)
         faults += damaged
         clock.lap("speech")
-        task = Task(out, voice, spoken, options, choice, threads or _threads_for(jobs))
+        task = Task(out, voice, spoken, options, choice, threads)
         lines, bad = read_segments(segments, found) if segments else (None, [])
         plan = _planned(task, found, digests, selection, lines)
         done, fresh = _work_parts(task, sources, digests, plan, run, clock, detect=language is None)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_train.clip import Rejection
-from tts_train.engine import Engine, engine
+from tts_train.engine import Engine, Where, engine
 from tts_train.errors import InputUnusable, UsageError
 from tts_train.files import owned, sha256_json
 from tts_train.ingest import batches, parts
@@ -43,17 +43,18 @@ def ingest_transcript(
     card: Path | None = None,
     language: str | None = None,
     screening: ScreenOptions | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
+    where: Where = "here",
     max_rejected: float = 0.2,
     dry_run: bool = False,
 ) -> dict[str, Any]:
     """Build the dataset `out` from a folder of recordings and a list of their texts (see lists.read_list).
 
-    Clips become 24 kHz mono FLAC; the bytes do not depend on `jobs`. Returns {clips, audio_seconds, list {kind, detail,
-    skipped}, lines, bad_lines [{line, reason, message}], rejected, rejected_seconds, manifest, rejections, report,
-    timings_seconds, peak_rss_mib, text}. Raises UsageError for a missing folder or an open choice of speaker,
-    ConfigError for the card, InputUnusable when no clip is left or more than `max_rejected` of the lines or seconds
-    were rejected.
+    Clips become 24 kHz mono FLAC; the bytes do not depend on `jobs` and `where` (see `engine`). Returns {clips,
+    audio_seconds, list {kind, detail, skipped}, lines, bad_lines [{line, reason, message}], rejected, rejected_seconds,
+    manifest, rejections, report, timings_seconds, peak_rss_mib, text}. Raises UsageError for a missing folder or an
+    open choice of speaker, ConfigError for the card, InputUnusable when no clip is left or more than `max_rejected` of
+    the lines or seconds were rejected.
     """
     if not clips_folder.is_dir():
         raise UsageError(f"{clips_folder} is not a folder", hint="name the folder that holds the clips")
@@ -64,7 +65,7 @@ def ingest_transcript(
     known = parts.card_of(out, card)
     job = Job(clips_folder, out, name, language or known.language)
     clock = Clock()
-    with owned(out), engine(jobs) as run:
+    with owned(out), engine(jobs, where=where, shared=out) as run:
         # The list may be corrected and ingested again: only the parts whose lines or audio changed are worked.
         parts.claim(out, transcripts.name, "transcripts")
         parts.place_card(out, card)

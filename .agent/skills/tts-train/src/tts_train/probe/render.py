@@ -135,11 +135,13 @@ def _render_epoch(
     done: list[Rendered] = []
     speaker: Speaker | None = None
     for item, seed in wanted:
-        known = kept.get((item.id, seed))
-        if known is None and speaker is None:
-            epoch.require_weights()
-            speaker = load()
-        done.append(known or _speak(speaker, target, item.id, item.text, seed, probe, key))
+        spoken = kept.get((item.id, seed))
+        if spoken is None:
+            if speaker is None:
+                epoch.require_weights()
+                speaker = load()
+            spoken = _speak(speaker, target, item.id, item.text, seed, probe, key)
+        done.append(spoken)
         _note(target / RENDERING, epoch.number, weights, done)
     _show(run.path / "tb" / f"probe-{key.name}", target, epoch.number, done)
     _note(target / RENDER, epoch.number, weights, done)

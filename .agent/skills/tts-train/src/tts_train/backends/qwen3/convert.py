@@ -11,19 +11,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from tts_train.backends.qwen3 import pool, reference
+from tts_train.backends.qwen3 import reference
 from tts_train.backends.qwen3.codec import NAME, Codec, codec_sha256, find_codec, load_codec
 from tts_train.backends.qwen3.codes import open_coded
 from tts_train.backends.qwen3.conversion import Device, Plan, bytes_needed, cores, estimate, make_plan
-from tts_train.backends.qwen3.encode import MIN_RATE, Outcome, Work, encode_clip, load_outcome
+from tts_train.backends.qwen3.encode import MIN_RATE, Outcome, Work, encode_clip
 from tts_train.backends.qwen3.text import normalise
 from tts_train.clip import Clip, Rejection
 from tts_train.dataset import load_manifest, write_rejections
-from tts_train.errors import InputUnusable, UsageError
+from tts_train.engine import Where, engine
+from tts_train.errors import InputUnusable, Unavailable, UsageError
 from tts_train.files import owned, require_space, sha256_file, write_jsonl
 from tts_train.output import progress
 
@@ -42,6 +43,7 @@ def convert(
     ref: Path | None = None,
     speaker: str | None = None,
     workers: int | None = None,
+    where: Where = "here",
     device: Device = "cpu",
     max_rejected: float = 0.2,
     dry_run: bool = False,
@@ -49,13 +51,15 @@ def convert(
     """Write `out` (default train_manifest_qwen3.jsonl beside the manifest) and its flat cache; resumable.
 
     `source` is a manifest or its folder, `ref` a recording to take as the reference of the one speaker, `workers` the
-    number of processes (default: the cores this process may use). The bytes of `out` depend on clips, codec and device
-    only. Returns {clips, frames, audio_seconds, converted_now, found_done, rejected {reason: n}, rejected_seconds,
-    references {speaker: {audio, why, …}}, codec, out, rejections, warnings, timings_seconds, text}. Raises UsageError,
-    ConfigError (the manifest), Unavailable (the codec), Busy, and InputUnusable, with everything written, when no clip
-    or no reference is left or more than `max_rejected` of the seconds were rejected.
+    number of processes (default: the cores this process may use, on Ray all CPUs), `where` they are, as for `engine`.
+    The bytes of `out` depend on clips, codec and device only. Returns {clips, frames, audio_seconds, converted_now,
+    found_done, rejected {reason: n}, rejected_seconds, references {speaker: {audio, why, …}}, codec, out, rejections,
+    warnings, timings_seconds, text}. Raises UsageError, ConfigError (the manifest), Unavailable (the codec), Busy, and
+    InputUnusable, with everything written, when no clip or no reference is left or more than `max_rejected` of the
+    seconds were rejected.
     """
-    workers = workers or cores()
+    if where == "here":
+        workers = workers or cores()
     manifest = _manifest(source)
     clips = _clips(manifest, speaker)
     target = out or manifest.with_name(OUT)
@@ -63,7 +67,7 @@ def convert(
         raise UsageError(f"{target} is the manifest itself", hint="name another file for the codes")
     given = None if ref is None else _given_reference(ref, clips)
     if dry_run:
-        return estimate(manifest, target, clips, tokenizer, device, workers, given)
+        return estimate(manifest, target, clips, tokenizer, device, workers or 1, given)
     if given is None:
         reference.require_possible(clips)
     started = time.monotonic()
@@ -73,10 +77,11 @@ def convert(
         require_space(target.parent, bytes_needed(clips))
         found = len(clips) - sum(work.key not in plan.done for work in plan.works.values())
         planned = time.monotonic()
-        _encode(plan, workers, device)
+        _encode(plan, workers, where, device)
         encoded = time.monotonic()
         result = _finalise(plan, given)
-    result |= {"converted_now": len(clips) - found, "found_done": found, "workers": workers, "device": device}
+    result |= {"converted_now": len(clips) - found, "found_done": found}
+    result |= {"workers": workers, "where": where, "device": device}
     result["codec"] = {"name": tokenizer, "folder": str(codec), "sha256": plan.codec_sha256}
     result["timings_seconds"] = {
         "plan": round(planned - started, 2),
@@ -121,44 +126,53 @@ def _given_reference(ref: Path, clips: Sequence[Clip]) -> reference.Reference:
     return reference.check(ref)
 
 
-def _encode(plan: Plan, workers: int, device: Device) -> None:
+def _encode(plan: Plan, workers: int | None, where: Where, device: Device) -> None:
     """Work through what is left and take it into `plan.done`."""
     works = plan.left
     if not works:
         return
     if len(works) < len(plan.clips):
         progress(f"{STEP}: {len(plan.clips) - len(works)} of {len(plan.clips)} clips are done already")
+    if device == "cpu" and where == "here":
+        # Forks share one copy of the weights; a process that has used a GPU must not fork, so there each loads its own.
+        _codec(plan.codec, plan.codec_sha256, device)
     total, started = sum(work.seconds for work in works), time.monotonic()
-    finished, seconds, told = 0, 0.0, started
-
-    def done(work: Work, _answer: dict[str, Any]) -> None:
-        nonlocal finished, seconds, told
-        finished, seconds = finished + 1, seconds + work.seconds
-        if time.monotonic() - told >= _PROGRESS_SECONDS or finished == len(works):
-            told = time.monotonic()
-            left = (told - started) / seconds * (total - seconds)
-            progress(f"{STEP}: {finished} of {len(works)} clips, about {left:.0f} s left")
-
-    # Forks share one copy of the weights; a process that has used a GPU must not fork, so there each loads its own.
-    codec = load_codec(plan.codec) if device == "cpu" else None
-    pool.work_through(
-        works,
-        partial(_prepare, codec, plan.codec, device, plan.receipts),
+    seconds, told = 0.0, started
+    task = partial(_encode_one, plan.codec, plan.codec_sha256, device, plan.receipts)
+    with engine(
         workers,
-        done,
-        name=STEP,
-        describe=lambda work: f"clip '{work.id}' ({work.audio})",
+        where=where,
+        shared=plan.manifest.parent,
+        gpus=int(device != "cpu"),
         start="fork" if device == "cpu" else "spawn",
-    )
-    for work in works:
-        outcome = load_outcome(plan.receipts, work.key)
-        if outcome is None:
-            raise InputUnusable(f"the receipt of clip '{work.id}' does not read back", hint="check the disk")
-        plan.done[work.key] = outcome
+        describe=_name,
+    ) as run:
+        for finished, (work, outcome) in enumerate(zip(works, run.map(task, works), strict=True), 1):
+            plan.done[work.key] = outcome
+            seconds += work.seconds
+            # A first clip tells of one worker only, and the time is that of all.
+            due = finished >= run.jobs and time.monotonic() - told >= _PROGRESS_SECONDS
+            if due or finished == len(works):
+                told = time.monotonic()
+                left = (told - started) / seconds * (total - seconds)
+                progress(f"{STEP}: {finished} of {len(works)} clips, about {left:.0f} s left")
 
 
-def _prepare(codec: Codec | None, folder: Path, device: Device, receipts: Path) -> partial[dict[str, Any]]:
-    return partial(encode_clip, codec or load_codec(folder, device), receipts)
+def _name(work: Work) -> str:
+    return f"clip '{work.id}' ({work.audio})"
+
+
+def _encode_one(folder: Path, sha256: str, device: Device, receipts: Path, work: Work) -> Outcome:
+    return encode_clip(_codec(folder, sha256, device), receipts, work)
+
+
+@lru_cache(maxsize=1)
+def _codec(folder: Path, sha256: str, device: Device) -> Codec:
+    """The codec that receipts are named after, once per process."""
+    codec = load_codec(folder, device)
+    if codec.sha256 != sha256:
+        raise Unavailable(f"the codec of {folder} is not the one that was planned with", hint="run the command again")
+    return codec
 
 
 def _finalise(plan: Plan, given: reference.Reference | None) -> dict[str, Any]:

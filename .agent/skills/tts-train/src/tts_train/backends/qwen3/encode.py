@@ -104,8 +104,8 @@ def save_outcome(receipts: Path, key: str, outcome: Outcome) -> None:
     )
 
 
-def encode_clip(codec: Codec, receipts: Path, work: Work) -> dict[str, Any]:
-    """Encode one clip and save its receipt; returns {reason}. Bad audio is an outcome, not an error."""
+def encode_clip(codec: Codec, receipts: Path, work: Work) -> Outcome:
+    """Encode one clip and save its receipt. Bad audio is an outcome, not an error."""
     started = time.monotonic()
     try:
         audio = read_fit(work.audio)
@@ -115,7 +115,7 @@ def encode_clip(codec: Codec, receipts: Path, work: Work) -> dict[str, Any]:
         seconds = float(unfit.numbers.get("audio_seconds", 0.0))
         outcome = Outcome(unfit.reason, seconds, round(time.monotonic() - started, 4), unfit.numbers)
     save_outcome(receipts, work.key, outcome)
-    return {"reason": outcome.reason}
+    return outcome
 
 
 def read_fit(path: Path, min_seconds: float = MIN_SECONDS) -> Audio:

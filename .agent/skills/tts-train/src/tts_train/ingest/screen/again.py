@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tts_train.engine import engine
+from tts_train.engine import Where, engine
 from tts_train.files import owned
 from tts_train.ingest import parts
 from tts_train.ingest.finish import SCREENED, Finished, finish, load_screened
@@ -20,7 +20,8 @@ def screen_again(
     filters: Sequence[str] = (),
     measure: Sequence[str] = (),
     check_model: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
+    where: Where = "here",
     max_rejected: float = 0.2,
 ) -> dict[str, Any]:
     """Screen a dataset with the station's default filters, changed by `filters`; earlier changes are forgotten.
@@ -31,7 +32,7 @@ def screen_again(
     everything written) when more than `max_rejected` of the seconds are rejected now.
     """
     parts.all_parts(dataset)  # a folder that is no dataset gets no lock file
-    with owned(dataset), engine(jobs) as run:
+    with owned(dataset), engine(jobs, where=where, shared=dataset) as run:
         done, before = parts.all_parts(dataset), load_screened(dataset)
         station, low, high = _origin(dataset, before.options, done)
         options = screen_options(filters, measure, check_model, station=station, min_seconds=low, max_seconds=high)

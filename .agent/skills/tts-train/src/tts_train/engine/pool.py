@@ -1,83 +1,59 @@
-"""Where pieces of work run: in this process, or on several spawned ones. The seam for whatever comes after.
-
-Results come in the order of the pieces and do not depend on the number of jobs. `pieces` may be a generator that holds
-audio: at most jobs + 1 pieces are unfinished at a time. Results are small: one that comes early waits for its turn.
-"""
+"""Pieces of work on this machine: in this process, or on several others."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import os
-import resource
 import signal
 import threading
-import traceback
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from multiprocessing.process import BaseProcess
+from typing import Any, Literal, TypeVar
 
+from tts_train.engine.pieces import Describe, attempt, name_of, named, peak_rss_mib_here
 from tts_train.errors import TtsTrainError
-from tts_train.output import mute_progress
+from tts_train.output import mute_progress, progress
 
 P = TypeVar("P")
 R = TypeVar("R")
 
-_PATIENCE_SECONDS = 5.0
+Start = Literal["spawn", "fork"]
+GRACE_SECONDS = 20.0
+"""How long a worker may finish its piece when the work is stopped: mostly it writes a receipt at its end."""
 
 
-class Engine(Protocol):
-    """Something that works on pieces, `jobs` of them at a time."""
-
-    @property
-    def jobs(self) -> int: ...
-
-    def map(self, work: Callable[[P], R], pieces: Iterable[P]) -> Iterator[R]:
-        """`work` of every piece, in order. The first exception stops everything and is raised."""
-
-    def peak_rss_mib(self) -> int:
-        """The most memory this process and its workers have held so far, added up."""
-
-
-@contextlib.contextmanager
-def engine(jobs: int = 1) -> Iterator[Engine]:
-    """One job works inline; more are spawned processes, started when there is a piece for them.
-
-    With more than one job `work` is a function of a module (not of a script, no lambda, no closure; functools.partial
-    of one is fine) and pieces and results are pickled. What is expensive to load is cached per process with
-    functools.cache. However the block is left, by a signal too, no worker outlives it.
-    """
-    if jobs == 1:
-        yield Inline()
-        return
-    pool = Pool(jobs)
-    try:
-        yield pool
-    finally:
-        pool.close()
-
-
+@dataclass(frozen=True)
 class Inline:
-    """Piece after piece in this process."""
+    """Piece after piece in this process. A signal stops it in the middle of one."""
 
+    describe: Describe | None = None
     jobs = 1
 
     def map(self, work: Callable[[P], R], pieces: Iterable[P]) -> Iterator[R]:
-        return map(work, pieces)
+        for piece in pieces:
+            answer, failed = attempt(work, piece)
+            if failed:
+                raise named(answer, name_of(self.describe, piece))
+            del piece  # before the next one is made
+            yield answer
 
     def peak_rss_mib(self) -> int:
-        return _own_peak_rss_mib()
+        return peak_rss_mib_here()
 
 
 @dataclass
 class _Worker:
-    process: SpawnProcess
+    process: BaseProcess
     pipe: Connection
     piece: int | None = None
     """Number of the piece it works on."""
+
+    what: str = ""
+    """Name of that piece."""
 
 
 @dataclass
@@ -85,6 +61,8 @@ class Pool:
     """Processes that each wait at a pipe of their own. concurrent.futures cannot end workers that are busy."""
 
     jobs: int
+    start: Start = "spawn"
+    describe: Describe | None = None
     _workers: list[_Worker] = field(default_factory=list)
     _peaks: dict[int, int] = field(default_factory=dict)
 
@@ -96,7 +74,7 @@ class Pool:
         try:
             while ahead is not None or following in done or self._busy():
                 while ahead is not None and (worker := self._idle()) is not None:
-                    worker.piece = ahead[0]
+                    worker.piece, worker.what = ahead[0], name_of(self.describe, ahead[1])
                     self._give(worker, (work, ahead[1]))
                     ahead = next(waiting, None)
                 if following in done:
@@ -109,19 +87,14 @@ class Pool:
                     done[number] = self._answer(worker)
         finally:
             # Left in the middle, by an exception or by a caller who has enough: late answers would be mistaken.
-            for worker in self._busy():
-                self._end(worker)
+            self._dismiss(self._busy())
 
     def peak_rss_mib(self) -> int:
-        return _own_peak_rss_mib() + sum(self._peaks.values())
+        return peak_rss_mib_here() + sum(self._peaks.values())
 
     def close(self) -> None:
-        """End all workers: those that wait by closing their pipe, the others by force."""
-        for worker in list(self._workers):
-            if worker.piece is None:
-                worker.pipe.close()
-                worker.process.join(_PATIENCE_SECONDS)
-            self._end(worker)
+        """End all workers."""
+        self._dismiss(list(self._workers))
 
     def _busy(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.piece is not None]
@@ -134,9 +107,10 @@ class Pool:
             self._end(worker)
         if len(self._workers) == self.jobs:
             return None
-        spawn = multiprocessing.get_context("spawn")
-        ours, theirs = spawn.Pipe()
-        process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+        context: Any = multiprocessing.get_context(self.start)
+        ours, theirs = context.Pipe()
+        inherited = [ours, *(worker.pipe for worker in self._workers)] if self.start == "fork" else []
+        process = context.Process(target=_serve, args=(theirs, inherited), daemon=True)
         process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours))
@@ -156,13 +130,27 @@ class Pool:
         """A worker's result. Raises the exception that its work raised, or says that it died."""
         try:
             value, failed, peak = worker.pipe.recv()
-        except (EOFError, ConnectionResetError) as error:
+        except (EOFError, OSError) as error:  # OSError: in the middle of an answer
             raise _died(worker) from error
         worker.piece = None
         self._peaks[worker.process.pid or 0] = peak
         if failed:
-            raise value
+            raise named(value, worker.what)
         return value
+
+    def _dismiss(self, workers: Sequence[_Worker]) -> None:
+        """Close the pipes, which ends each worker after its piece, wait for them, and end by force who is left."""
+        for worker in workers:
+            worker.pipe.close()
+        if any(worker.piece is not None and worker.process.is_alive() for worker in workers):
+            progress(f"pieces in hand may take {GRACE_SECONDS:.0f} s to finish; a second signal does not wait")
+        deadline = time.monotonic() + GRACE_SECONDS
+        try:
+            for worker in workers:
+                worker.process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            for worker in workers:
+                self._end(worker)
 
     def _end(self, worker: _Worker) -> None:
         self._workers.remove(worker)
@@ -174,39 +162,37 @@ class Pool:
 
 def _died(worker: _Worker) -> TtsTrainError:
     worker.process.join()
+    place = f" at {worker.what}" if worker.what else ""
     return TtsTrainError(
-        f"a worker process ended with code {worker.process.exitcode}",
-        hint="its messages are above; -9 mostly means that memory ran out: try fewer --jobs",
+        f"a worker process died ({_ending(worker.process.exitcode or 0)}){place}",
+        hint="SIGKILL mostly means that memory ran out: try fewer processes. What is finished stays: run it again",
     )
 
 
-def _serve(pipe: Connection) -> None:
-    """A worker's life: take a piece, answer (value, whether that is an exception, peak MiB), until the pipe closes."""
+def _ending(code: int) -> str:
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+def _serve(pipe: Connection, inherited: Sequence[Connection]) -> None:
+    """A worker's life: take a piece, answer (value, whether that is an error, peak MiB), until the pipe closes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # They go to the whole group: the parent decides, and ends its workers.
         signal.signal(number, signal.SIG_IGN)
+    # A fork holds the parent's ends of all pipes made so far; while one is open, its reader never sees the end.
+    for other in inherited:
+        other.close()
     # What libraries make for themselves (tqdm a lock) has no name then, and a killed worker leaves nothing behind.
     multiprocessing.set_start_method("fork", force=True)
     threading.Thread(target=_follow_parent, daemon=True).start()
     mute_progress()
-    with contextlib.suppress(EOFError):
+    with contextlib.suppress(EOFError, OSError):  # OSError: nobody waits for the answer any more
         while True:
             work, piece = pipe.recv()
-            answer, failed = _attempt(work, piece)
+            answer, failed = attempt(work, piece)
             del piece
-            pipe.send((answer, failed, _own_peak_rss_mib()))
-
-
-def _attempt(work: Callable[[Any], Any], piece: Any) -> tuple[Any, bool]:
-    try:
-        return work(piece), False
-    except (TtsTrainError, OSError) as error:
-        return error, True
-    except Exception as error:  # noqa: BLE001  it must reach the parent, and a foreign exception may not be picklable
-        traceback.print_exc()
-        return TtsTrainError(
-            f"{type(error).__name__}: {error}", hint="this is a bug of tts-train; the traceback is on stderr"
-        ), True
+            pipe.send((answer, failed, peak_rss_mib_here()))
 
 
 def _follow_parent() -> None:
@@ -215,14 +201,3 @@ def _follow_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _own_peak_rss_mib() -> int:
-    # Not ru_maxrss where there is something better: a spawned process begins with its parent's peak there.
-    status = Path("/proc/self/status")
-    if status.is_file():
-        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
-        kib = next((line.split()[1] for line in lines if line.startswith("VmHWM")), None)
-        if kib:
-            return round(int(kib) / 1024)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
