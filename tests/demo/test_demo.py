@@ -43,8 +43,8 @@ def constant(out: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def others(out: Path, constant: dict[str, Any]) -> dict[str, Any]:
-    once = run_sh("demo", "--out", str(out), "--runs", "decay,timid", "--epochs", "1")["runs"]
-    twice = run_sh("demo", "--out", str(out), "--runs", "hot", "--epochs", "2")["runs"]
+    once = run_sh("demo", "--out", str(out), "--runs", "timid", "--epochs", "1")["runs"]
+    twice = run_sh("demo", "--out", str(out), "--runs", "decay,hot", "--epochs", "2")["runs"]
     return once | twice
 
 

@@ -173,6 +173,14 @@ def test_a_node_that_sees_another_folder_or_has_other_code_does_not_work(run: Cl
         list(run.map(engine_work.refuse, range(2)))
 
 
+def test_what_no_node_has_room_for_is_said_and_not_waited_for_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with owned(tmp_path), engine(where="ray", shared=tmp_path, threads=2, gpus=1) as run:
+        assert run.jobs == 1
+    assert "no node of the Ray cluster has 2 CPUs and 1 GPUs" in capfd.readouterr().err
+
+
 def test_without_a_cluster_it_says_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     unknown = pytest.raises(Unavailable, match=r"no Ray cluster at '127\.0\.0\.1:1': .*refused")

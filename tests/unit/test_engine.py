@@ -286,8 +286,9 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert "a second signal" in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.wait(timeout=10)
     finally:
         process.kill()
+        process.communicate()
 
     assert all(wait_until_gone(pid) for pid in workers)

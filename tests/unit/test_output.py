@@ -100,6 +100,20 @@ def test_a_schedulers_sigterm_is_answered_with_json_and_143() -> None:
     }
 
 
+def test_a_library_that_raises_an_interrupt_of_its_own_does_not_lose_the_signal() -> None:
+    code, out, _ = run(
+        """
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            __import__("time").sleep(5)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None
+        """
+    )
+
+    assert (code, json.loads(out)["error"]["signal"]) == (143, "SIGTERM")
+
+
 def test_a_program_that_takes_over_gets_the_real_stdout() -> None:
     becomes_echo = "hand_over_stdout(); os.execlp('echo', 'echo', 'mine')"
     _, out, err = run(f"from tts_train.output import hand_over_stdout; {becomes_echo}")

@@ -26,7 +26,7 @@ from tts_train import environments, holders
 from tts_train.engine.pieces import Describe, attempt, name_of, named, peak_rss_mib_here
 from tts_train.errors import EnvironmentMissing, InputUnusable, TtsTrainError, Unavailable
 from tts_train.files import LOCK, sha256_file, sha256_json
-from tts_train.output import mute_progress
+from tts_train.output import mute_progress, progress
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -77,18 +77,21 @@ class Cluster:
         self._work = ray.remote(num_cpus=self.threads, num_gpus=self.gpus, max_retries=RETRIES, max_calls=0)(
             _work_there
         )
+        if not self._room():
+            wanted = f"{self.threads} CPUs" + (f" and {self.gpus} GPUs" if self.gpus else "")
+            progress(f"no node of the Ray cluster has {wanted}: pieces wait until one joins")
 
     @property
     def jobs(self) -> int:
+        return self.asked or max(1, self._room())
+
+    def _room(self) -> int:
+        """How many pieces the nodes there are now can work at a time."""
         import ray
 
-        if self.asked:
-            return self.asked
-        there = ray.cluster_resources()
-        fit = [there.get("CPU", 0) // self.threads]
-        if self.gpus:
-            fit.append(there.get("GPU", 0) // self.gpus)
-        return max(1, int(min(fit)))
+        wanted = {"CPU": self.threads, "GPU": self.gpus}
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return sum(int(min(there.get(what, 0) // count for what, count in wanted.items() if count)) for there in nodes)
 
     def map(self, work: Callable[[P], R], pieces: Iterable[P]) -> Iterator[R]:
         import ray

@@ -140,12 +140,12 @@ class Pool:
 
     def _dismiss(self, workers: Sequence[_Worker]) -> None:
         """Close the pipes, which ends each worker after its piece, wait for them, and end by force who is left."""
-        for worker in workers:
-            worker.pipe.close()
-        if any(worker.piece is not None and worker.process.is_alive() for worker in workers):
-            progress(f"pieces in hand may take {GRACE_SECONDS:.0f} s to finish; a second signal does not wait")
-        deadline = time.monotonic() + GRACE_SECONDS
         try:
+            for worker in workers:
+                worker.pipe.close()
+            if any(worker.piece is not None and worker.process.is_alive() for worker in workers):
+                progress(f"pieces in hand may take {GRACE_SECONDS:.0f} s to finish; a second signal does not wait")
+            deadline = time.monotonic() + GRACE_SECONDS
             for worker in workers:
                 worker.process.join(max(0.0, deadline - time.monotonic()))
         finally:

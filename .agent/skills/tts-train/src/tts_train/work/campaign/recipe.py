@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tts_train.config import Name, NonNegative, Positive, Settings
+from tts_train.config import Name, NonNegative, Settings
 from tts_train.dataset import Card
+from tts_train.engine import Where
 from tts_train.errors import ConfigError, Problem
 from tts_train.workspace import Workspace
 from tts_train.yaml_config import load_yaml, validate
@@ -24,7 +25,7 @@ MAKES = {"ingest": MANIFEST, "align": ALIGNED, "convert": CODES}
 """Step → the manifest that it makes; their order is that of the steps."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Jobs = Annotated[int, Field(ge=1, le=64)]
+Jobs = Annotated[int, Field(ge=1, le=1024)]
 _FILES = {"segments_jsonl", "check_model", "model", "tokenizer", "ref"}
 """Options that may name a file or folder of the workspace."""
 _MUST_EXIST = {"segments_jsonl", "ref"}
@@ -53,6 +54,7 @@ class BookOptions(Settings):
     measure: tuple[str, ...] = ()
     check_model: str | None = None
     jobs: Jobs | None = None
+    engine: Where | None = None
     threads: NonNegative | None = None
     max_rejected: Share | None = None
 
@@ -68,6 +70,7 @@ class ClipsOptions(Settings):
     measure: tuple[str, ...] = ()
     check_model: str | None = None
     jobs: Jobs | None = None
+    engine: Where | None = None
     max_rejected: Share | None = None
 
 
@@ -77,6 +80,7 @@ class AlignOptions(Settings):
     aligner: Literal["auto", "pocketsphinx", "whisperx"] | None = None
     model: str | None = None
     jobs: Jobs | None = None
+    engine: Where | None = None
     max_rejected: Share | None = None
 
 
@@ -86,7 +90,8 @@ class ConvertOptions(Settings):
     tokenizer: str | None = None
     ref: str | None = None
     speaker: str | None = None
-    workers: Annotated[Positive, Field(le=256)] | None = None
+    workers: Jobs | None = None
+    engine: Where | None = None
     device: Literal["cpu", "cuda"] | None = None
     max_rejected: Share | None = None
 
