@@ -307,7 +307,7 @@ def _distance(task, example):
     return distances[path[:, 0], path[:, 1]][speech].mean()
 
 
-@kills.every_other_day(0)
+@kills.every_other_day(1)
 def test_durations_learn_the_clip_s_pace(load_task, base):
     task = load_task(piper={"train": ["duration"]})
     example = task.corpus[1]

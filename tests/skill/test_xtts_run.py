@@ -149,7 +149,7 @@ def test_a_child_starts_from_its_parent_s_epoch(place: Workspace, tiny_xtts: Pat
     assert child.epoch(1).info["drift"] < 1e-6
 
 
-@kills.every_other_day(0)
+@kills.every_other_day(1)
 def test_two_processes_train_what_one_trains(place: Workspace, tmp_path: Path) -> None:
     """The published sizes, made in a process of its own: others build coqui's classes as they are, not small."""
     base = tmp_path / "base"

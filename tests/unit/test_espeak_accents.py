@@ -193,7 +193,7 @@ def test_a_resampled_voice_is_another_one_and_still_not_shown_in_either_directio
             assert contrast(way, expected, NORTHERN.controls, other, base, None)["verdict"] == "not shown", way
 
 
-@kills.every_other_day(0)
+@kills.every_other_day(1)
 def test_other_voices_with_the_same_accent_are_rarely_called_changed() -> None:
     """All of espeak's numbered men and women, in both directions, none left out.
 
