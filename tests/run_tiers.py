@@ -154,8 +154,9 @@ def slow_tier() -> Counts:
 
 def browser_tier() -> Counts:
     """Without Chromium these fail: a page that nobody opened is not tested."""
-    # Three at a time: a page mostly waits, for its server or for the end of a clip.
-    return pytest("dev", "tests/browser", "-n", "3", "--dist", "loadfile")
+    # Three at a time: a page mostly waits, for its server or for the end of a clip. A clip of a second may have ended
+    # before a busy machine looks, so what fails has a second try, and is named: what is broken fails twice.
+    return pytest("dev", "tests/browser", "-n", "3", "--dist", "loadfile", "--reruns", "1", "-rR")
 
 
 def demo_tier() -> Counts:

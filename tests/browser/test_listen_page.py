@@ -242,9 +242,9 @@ def test_a_browser_that_keeps_nothing_is_told(folder, visit):
     page.get_by_role("alert").get_by_text("This browser keeps nothing").wait_for()
     page.get_by_role("button", name="Start").click()
     on(page, session["trials"][0])
-    for key in "abx":
+    for count, key in enumerate("abx", 1):
         page.keyboard.press(key)
-        page.locator(".ttp[data-state=playing]").wait_for()
+        heard(page, count)
         page.locator(".ttp[data-state=silent]").wait_for()
     page.keyboard.press("1")
     page.keyboard.press("Enter")
