@@ -89,7 +89,9 @@ def _counts(report: Path) -> Counts:
     counts = Counts()
     if not report.is_file():
         return counts
-    for case in ET.parse(report).iter("testcase"):
+    # A first try that failed is there, too, without an outcome: the last one counts.
+    cases = {(case.get("classname"), case.get("name")): case for case in ET.parse(report).iter("testcase")}
+    for case in cases.values():
         outcomes = {child.tag for child in case}
         if outcomes & {"failure", "error"}:
             counts.failed += 1

@@ -88,3 +88,12 @@ def test_ci_installs_chromium_where_it_may(tmp_path, programs, arguments, instal
     log = (tmp_path / "log").read_text() if (tmp_path / "log").is_file() else ""
     assert ("apt-get install -y --no-install-recommends chromium" in log) is installed
     assert said in ended.stderr
+
+
+def test_a_test_that_passed_at_its_second_try_is_one_that_passed(tmp_path):
+    tries = "".join(
+        f'<testcase classname="browser" name="{name}">{"<failure/>" if failed else ""}</testcase>'
+        for name, failed in (("shaky", False), ("shaky", False), ("broken", False), ("broken", True), ("good", False))
+    )
+    (tmp_path / "report.xml").write_text(f"<testsuites><testsuite>{tries}</testsuite></testsuites>")
+    assert str(run_tiers._counts(tmp_path / "report.xml")) == "2 passed, 1 failed"
