@@ -207,7 +207,7 @@ TIERS = {
     "unit": Tier(3, ("core", "dev"), unit_tier, "all that needs no model"),
     "slow": Tier(7, ("dev", "skill", "project"), slow_tier, "real models, in the environments of their libraries"),
     "browser": Tier(4, ("dev",), browser_tier, "the dashboard, opened in Chromium"),
-    "demo": Tier(12, ("core", "dev", "skill", "project"), demo_tier, "the main job, whole"),
+    "demo": Tier(10, ("core", "dev", "skill", "project"), demo_tier, "the main job, whole"),
     "faults": Tier(5, ("dev", "skill", "project"), faults_tier, "killed, lost, out of disk: then run again"),
 }
 
