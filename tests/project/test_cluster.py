@@ -126,6 +126,7 @@ def test_results_come_in_order_from_both_nodes_and_a_bounded_number_is_on_the_wa
     assert len({pid for _, pid in places}) == 2
     assert max(unfinished) <= run.jobs + 1
     assert run.peak_rss_mib() > 3 * 20
+    assert list(run.map(engine_work.slow_square, range(8))) == [number**2 for number in range(8)]
 
 
 def test_an_exception_comes_with_its_kind_its_hint_and_the_name_of_the_piece(run: Cluster) -> None:
@@ -156,6 +157,30 @@ def test_a_worker_that_dies_once_costs_nothing_and_one_that_always_dies_is_named
     with pytest.raises(TtsTrainError, match="gave piece 3 up after 4 attempts") as caught:
         list(run.map(engine_work.die, range(5)))
     assert "--jobs" in caught.value.hint
+
+
+LEAVES_OFTEN = """
+import sys, time
+from pathlib import Path
+import engine_work
+from tts_train.engine import engine
+from tts_train.files import owned
+
+folder = Path(sys.argv[1])
+with owned(folder), engine(where="ray", shared=folder) as run:
+    for leaving in range(100):
+        results = run.map(engine_work.slow_square, range(1, 9))
+        assert [next(results) for _ in range(3)] == [1, 4, 9]
+        time.sleep(0.001 * (leaving % 25))
+        results.close()
+print("left")
+"""
+
+
+def test_leaving_in_the_middle_does_not_end_the_process(two: Nodes, tmp_path: Path) -> None:
+    left = subprocess.run([sys.executable, "-P", "-c", LEAVES_OFTEN, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert left.returncode == 0
+    assert left.stdout.endswith("left\n")
 
 
 def test_a_node_that_sees_another_folder_or_has_other_code_does_not_work(run: Cluster) -> None:
