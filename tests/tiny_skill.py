@@ -23,7 +23,7 @@ from tts_train import uv
 
 ROOT = Path(__file__).resolve().parents[1]
 SKILL = ROOT / ".agent/skills/tts-train"
-LAUNCHER_MODULES = ("__init__", "environments", "installation", "lockfiles", "uv")
+LAUNCHER_MODULES = ("__init__", "environments", "installation", "lockfiles", "signals", "uv")
 TABLE = """
 setup  none  set up
 show   tiny  print what a program sees

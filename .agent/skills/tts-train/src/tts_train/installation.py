@@ -37,6 +37,7 @@ from tts_train.environments import (
     wanted_hash,
 )
 from tts_train.lockfiles import settings, without_gpl
+from tts_train.signals import handled
 from tts_train.uv import find_uv, last_lines, put_in_place, remove_folder, run_logged
 
 # Proves the path line; and where PYTHONDONTWRITEBYTECODE is set, every command would compile us again and again.
@@ -156,15 +157,8 @@ def _signals_raised(name: str) -> Iterator[None]:
             f"run.sh setup {name}",
         )
 
-    wished = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    # What the caller ignores (nohup) stays ignored.
-    caught = [number for number in wished if signal.getsignal(number) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, stop) for number in caught}
-    try:
+    with handled(stop):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _build(its_recipe: Recipe, gpl: bool, lock_descriptor: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,9 +17,8 @@ from typing import Any, NoReturn
 
 from tts_train.errors import Stopped, TtsTrainError, from_json
 from tts_train.output import hand_over_stdout
+from tts_train.signals import handled
 from tts_train.workspace import skill_script
-
-_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def call(environment: str, function: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -44,12 +42,8 @@ def _result(launch: list[str], stdin: str, name: str) -> dict[str, Any]:
         received.append(number)
         process.send_signal(number)
 
-    previous = {number: signal.signal(number, forward) for number in _FORWARDED}
-    try:
+    with handled(forward):
         stdout, _ = process.communicate(stdin)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     try:
         answer = json.loads(stdout)
     except json.JSONDecodeError as error:

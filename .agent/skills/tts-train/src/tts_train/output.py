@@ -15,13 +15,13 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
 import click
 
 from tts_train.errors import DiskError, Stopped, TtsTrainError, UsageError
 from tts_train.masking import MaskedStream, masked_values
+from tts_train.signals import interrupt_the_work, received
 
 
 def progress(text: str) -> None:
@@ -40,8 +40,6 @@ def mute_progress() -> None:
 
 _guards: list[int] = []
 """Descriptors of the real stdout, outermost guard first."""
-_signals: list[int] = []
-"""Those that came and end the work."""
 
 
 @contextlib.contextmanager
@@ -50,8 +48,7 @@ def guarded_stdout() -> Iterator[TextIO]:
 
     A scheduler's SIGTERM ends the work as Ctrl-C does: with clean-up, the JSON object and the documented code.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    interrupt_the_work()
     sys.stdout.flush()
     real = os.dup(1)
     os.dup2(2, 1)
@@ -73,11 +70,6 @@ def hand_over_stdout() -> None:
     if _guards:
         sys.stdout.flush()
         os.dup2(_guards[0], 1)
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    _signals.append(number)
-    raise KeyboardInterrupt(number)
 
 
 def workspace_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,15 +121,19 @@ def answer_of(name: str, work: Callable[[], Mapping[str, Any]]) -> tuple[dict[st
         return {"ok": True, "command": name, "result": dict(work())}, 0
     except click.ClickException as error:
         return _usage(name, error)
-    except KeyboardInterrupt as interrupt:
-        # Ray's C++ notices our exception and raises another, without the number.
-        number = interrupt.args[0] if interrupt.args else (_signals or [signal.SIGINT])[-1]
-        name_of_signal = signal.Signals(number).name
-        stopped = Stopped(number, f"stopped by {name_of_signal}", hint="run the same command again to go on")
+    except KeyboardInterrupt:
+        stopped = _stopped_by(received() or signal.SIGINT)
         return _failure(name, stopped), stopped.exit_code
     except Exception as error:  # noqa: BLE001  the last place where a bug can become one JSON object
         ours = as_ours(error)
-        return _failure(name, ours), ours.exit_code
+        # What breaks after a signal broke by it: libraries make another exception of ours.
+        number = None if isinstance(ours, Stopped) else received()
+        told = _stopped_by(number) if number else ours
+        return _failure(name, told), told.exit_code
+
+
+def _stopped_by(number: int) -> Stopped:
+    return Stopped(number, f"stopped by {signal.Signals(number).name}", hint="run the same command again to go on")
 
 
 def as_ours(error: Exception) -> TtsTrainError:
@@ -165,18 +161,15 @@ def _answer(
     waits: list[Callable[[], object]] = []
 
     def work() -> Mapping[str, Any]:
-        returned = command.invoke(context) or {}
+        with command.make_context(f"run.sh {name}", arguments) as context:
+            returned = command.invoke(context) or {}
         if isinstance(returned, Serving):
             waits.append(returned.wait)
             return returned.result
         result: Mapping[str, Any] = returned
         return result
 
-    try:
-        with command.make_context(f"run.sh {name}", arguments) as context:
-            answer, code = answer_of(name, work)
-    except click.ClickException as error:
-        answer, code = _usage(name, error)
+    answer, code = answer_of(name, work)
     return answer, code, waits[0] if waits else lambda: None
 
 

@@ -6,7 +6,6 @@ only shorten what is saved. Killed for good, the record tells `cloud reap`, and 
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tts_train.cloud.ssh import Unreachable, machine_of, make_key
 from tts_train.errors import TtsTrainError, Unavailable
 from tts_train.files import locked
 from tts_train.output import progress
+from tts_train.signals import handled
 from tts_train.training.run import RunFolder
 from tts_train.training.status import read_status
 from tts_train.workspace import Workspace
@@ -38,7 +38,6 @@ SILENT_SECONDS = 300.0
 STOP_SECONDS = 120.0
 LEAVE_SECONDS = 900.0
 """In which what is not here yet may still be fetched, hours or no hours."""
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _OutOfHours(Exception):
@@ -277,9 +276,5 @@ class _Received:
 @contextmanager
 def _one_signal() -> Iterator[_Received]:
     received = _Received()
-    before = {number: signal.signal(number, received) for number in _SIGNALS}
-    try:
+    with handled(received):
         yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import ipaddress
-import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from tts_train.serve.app import application
 from tts_train.serve.front import Front, Limits
 from tts_train.serve.process import WORKER
 from tts_train.serve.voices import Voice
+from tts_train.signals import handled
 from tts_train.work.dashboard import checked_token
 from tts_train.work.speak import sharing_warnings
 from tts_train.work.watermark import NAME
@@ -145,20 +145,19 @@ class Server:
     def until_stopped(self) -> None:
         """Until a signal comes and requests in flight are finished; a second signal does not wait for them."""
         stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: stop.set())
-        while not stop.wait(0.5):
-            if not self._thread.is_alive():
-                progress("serve: the server ended by itself")
-                raise SystemExit(1)
-        stop.clear()
-        progress(f"serve: stopping; {self._front.in_flight} requests are finished first (again: at once)")
-        self._front.draining = True
-        self._uvicorn.should_exit = True
-        while self._thread.is_alive():
-            if stop.wait(0.1):
-                self._uvicorn.force_exit = True
-            self._thread.join(0.1)
+        with handled(lambda *_: stop.set()):
+            while not stop.wait(0.5):
+                if not self._thread.is_alive():
+                    progress("serve: the server ended by itself")
+                    raise SystemExit(1)
+            stop.clear()
+            progress(f"serve: stopping; {self._front.in_flight} requests are finished first (again: at once)")
+            self._front.draining = True
+            self._uvicorn.should_exit = True
+            while self._thread.is_alive():
+                if stop.wait(0.1):
+                    self._uvicorn.force_exit = True
+                self._thread.join(0.1)
 
     def stop(self) -> None:
         """End at once, whatever is in flight."""

@@ -24,10 +24,10 @@ from typing import IO, Any
 
 from tts_train.errors import Stopped, TtsTrainError, from_json
 from tts_train.output import mute_progress
+from tts_train.signals import handled
 from tts_train.training.ranks import RankLost, Seat, refuse_foreign_launcher, take_seat
 
 WORKER = Path(__file__).parents[1] / "worker.py"
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE_SECONDS = 30.0
 """What a rank gets to end by itself when another failed, and again after SIGTERM before SIGKILL."""
 _POLL_SECONDS = 0.05
@@ -197,12 +197,8 @@ def _forwarding(ranks: Sequence[_Rank]) -> Iterator[list[int]]:
         for rank in ranks:
             rank.process.send_signal(number)
 
-    previous = {number: signal.signal(number, forward) for number in FORWARDED}
-    try:
+    with handled(forward):
         yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 from tts_train.output import progress
+from tts_train.signals import handled
 from tts_train.training.metrics import Metrics
 from tts_train.training.run import RunFolder
 from tts_train.training.status import Status
@@ -76,9 +77,5 @@ def signals() -> Iterator[list[int]]:
         progress(f"signal {signal.Signals(number).name}: saving after this step")
         received.append(number)
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    try:
+    with handled(note):
         yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

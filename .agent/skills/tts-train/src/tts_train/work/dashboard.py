@@ -6,7 +6,6 @@ import getpass
 import http.client
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from tts_train.errors import Busy, ConfigError, Unavailable, UsageError
 from tts_train.output import Serving, progress
+from tts_train.signals import handled
 from tts_train.workspace import Workspace, repository_root
 
 ADDRESS = "127.0.0.1"
@@ -198,13 +198,12 @@ def _warm_up(port: int, token: str | None) -> None:
 def _until_stopped(process: subprocess.Popen[bytes]) -> None:
     """Until this process is told to stop, which ends the server, or the server ends by itself (exit code 1)."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
-    while not stop.wait(0.5):
-        if process.poll() is not None:
-            progress(f"dashboard: the server ended by itself (exit code {process.returncode})")
-            raise SystemExit(1)
-    _end(process)
+    with handled(lambda *_: stop.set()):
+        while not stop.wait(0.5):
+            if process.poll() is not None:
+                progress(f"dashboard: the server ended by itself (exit code {process.returncode})")
+                raise SystemExit(1)
+        _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -23,6 +23,7 @@ from tts_train.errors import Busy, DiskError, TtsTrainError
 from tts_train.files import locked, write_json
 from tts_train.masking import masked
 from tts_train.processes import identity
+from tts_train.signals import ENDING
 from tts_train.training.status import now
 from tts_train.work.background.child import COMMAND_NOT_STARTED, Child
 from tts_train.work.background.logfile import RotatingLog
@@ -65,7 +66,7 @@ class Supervisor:
     def start(self, log: RotatingLog) -> None:
         """Start the command. Raises TtsTrainError, with the end recorded, when it cannot be started."""
         signal.signal(signal.SIGUSR1, lambda *_: self._forward(signal.SIGKILL))
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in ENDING:
             signal.signal(number, self._stop)
         write_json(self.folder.record, self.job)
         argv = [*self._order["program"], *self._order["argv"]]
