@@ -22,6 +22,7 @@ from tts_train.cloud.follow import Follower
 from tts_train.cloud.job import Job
 from tts_train.cloud.pods import end_all, rent
 from tts_train.cloud.record import opened
+from tts_train.cloud.ssh import ProgramFailed
 from tts_train.errors import TtsTrainError
 from tts_train.workspace import Workspace
 
@@ -92,6 +93,31 @@ def test_a_lost_pod_changes_no_byte(user: Client, runpod: FakeRunPod, tmp_path: 
     mounts = [body.get("mounts") for body in runpod.bodies]
     network = {"network": [{"volumeId": "vol1", "path": str(tmp_path / "volume")}]}
     assert mounts == [network if volume else None] * 2
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_program_that_fails_because_its_pod_goes_is_a_lost_pod(
+    user: Client, runpod: FakeRunPod, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    look, failed = Job.look, threading.Event()
+
+    def going(job: Job, name: str) -> dict[str, Any] | None:
+        if not failed.is_set() and list(user.run.rglob("epoch-001/epoch.json")):
+            failed.set()
+            if gone:
+                runpod.take_away("pod1")
+            raise ProgramFailed(1, b"", "cannot change the working folder")
+        return look(job, name)
+
+    monkeypatch.setattr(Job, "look", going)
+    code, answer = user.train()
+
+    assert runpod.alive() == []
+    if gone:
+        assert (code, len(runpod.pods)) == (0, 2)
+        assert user.weights() == undisturbed()
+    else:
+        assert "ended with code 1: cannot change the working folder" in answer["error"]["message"]
 
 
 def test_what_the_api_does_wrong_is_waited_for(user: Client, runpod: FakeRunPod) -> None:

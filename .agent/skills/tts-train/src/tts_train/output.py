@@ -121,8 +121,9 @@ def answer_of(name: str, work: Callable[[], Mapping[str, Any]]) -> tuple[dict[st
         return {"ok": True, "command": name, "result": dict(work())}, 0
     except click.ClickException as error:
         return _usage(name, error)
-    except KeyboardInterrupt:
-        stopped = _stopped_by(received() or signal.SIGINT)
+    except KeyboardInterrupt as interrupt:
+        # Ray's C++ notices our exception and raises another, without the number.
+        stopped = _stopped_by(interrupt.args[0] if interrupt.args else received() or signal.SIGINT)
         return _failure(name, stopped), stopped.exit_code
     except Exception as error:  # noqa: BLE001  the last place where a bug can become one JSON object
         ours = as_ours(error)

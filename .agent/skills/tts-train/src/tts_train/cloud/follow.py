@@ -19,7 +19,7 @@ from tts_train.cloud.job import Job
 from tts_train.cloud.plan import Planned, Wish, request
 from tts_train.cloud.pods import ALIVE, end_all, end_others, rent
 from tts_train.cloud.record import Rental
-from tts_train.cloud.ssh import Unreachable, machine_of, make_key
+from tts_train.cloud.ssh import ProgramFailed, Unreachable, machine_of, make_key
 from tts_train.errors import TtsTrainError, Unavailable
 from tts_train.files import locked
 from tts_train.output import progress
@@ -190,6 +190,9 @@ class Follower:
                 if state != "running":  # a signal, or a kill: what a machine does that is about to go
                     self.rental.update(starts=self.rental.read().get("starts", 0) + 1)
                     raise _Lost(f"the job was {state}", pod_is_well=True)
+            except ProgramFailed:
+                self._look()  # on a machine that goes away programs fail before ssh does
+                raise
             except Unreachable as error:
                 if time.monotonic() - heard > SILENT_SECONDS:
                     raise _Lost(error.message) from error
