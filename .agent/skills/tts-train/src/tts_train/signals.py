@@ -58,6 +58,12 @@ def received() -> int | None:
     return _received[-1] if _received else None
 
 
+def raise_received() -> None:
+    """Raise KeyboardInterrupt(number) once a signal has come: for loops around what drops exceptions."""
+    if _received:
+        raise KeyboardInterrupt(_received[-1])
+
+
 def _heard() -> list[signal.Signals]:
     return [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
 
