@@ -215,6 +215,21 @@ def test_without_a_cluster_it_says_how_to_start_one(tmp_path: Path, monkeypatch:
     assert "ray start --head" in caught.value.hint
 
 
+def test_a_sigterm_while_ray_connects_ends_as_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def init(**_: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))  # as ray.init of 2.60.0 begins
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(ray, "init", init)
+    ours = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt) as caught, owned(tmp_path), engine(where="ray", shared=tmp_path):
+        pass
+    assert caught.value.args == (signal.SIGTERM,)
+    assert signal.getsignal(signal.SIGTERM) is ours
+
+
 # --- the commands
 
 

@@ -201,6 +201,8 @@ def _connected() -> Any:
         address = canonicalize_bootstrap_address(asked)
         _require_answer(address)
         ray.init(address=address, log_to_driver=False, configure_logging=False)
+    except SystemExit as ended:  # ray's handler of SIGTERM, which is there until ours is put back
+        raise KeyboardInterrupt(signal.SIGTERM) from ended
     except (OSError, RuntimeError, ValueError) as error:
         raise Unavailable(
             f"no Ray cluster at {asked!r}: {_first_line(error)}",
@@ -208,7 +210,7 @@ def _connected() -> Any:
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, ours)  # ray has put its own there: it exits with code 15
+            signal.signal(signal.SIGTERM, ours)
     return ray
 
 
