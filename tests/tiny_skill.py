@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
@@ -70,7 +69,6 @@ class TinySkill:
             text=True,
             env=self.variables(**extra),
             cwd=self.folder.parent,
-            preexec_fn=_hear_interrupts,  # noqa: PLW1509  no threads here
         )
         self.started.append(process)
         return process
@@ -112,11 +110,6 @@ class TinySkill:
 
     def change_lock(self) -> None:
         self.lock.write_text(f"{self.lock.read_text()}# changed\n")
-
-
-def _hear_interrupts() -> None:
-    """A test run that was started with & in a script ignores SIGINT, and its children would as well."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def make(folder: Path) -> TinySkill:

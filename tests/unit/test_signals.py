@@ -61,18 +61,13 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, dict[str, object], str]:
     return process.returncode, json.loads(stdout), stderr
 
 
-def hears(number: int) -> Callable[[], object]:
-    """For a test run that itself was started in the background."""
-    return lambda: signal.signal(number, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
     ids=str,
 )
 def test_each_signal_has_its_code(number: signal.Signals, code: int, begun: Path) -> None:
-    process = start(f"{BEGUN}\n{FOREVER}", begun, before=hears(number))
+    process = start(f"{BEGUN}\n{FOREVER}", begun)
     process.send_signal(number)
     exit_code, answer, _ = ended(process)
     assert exit_code == code
