@@ -95,29 +95,30 @@ def test_a_lost_pod_changes_no_byte(user: Client, runpod: FakeRunPod, tmp_path: 
     assert mounts == [network if volume else None] * 2
 
 
-@pytest.mark.parametrize("gone", [True, False])
-def test_a_program_that_fails_because_its_pod_goes_is_a_lost_pod(
-    user: Client, runpod: FakeRunPod, monkeypatch: pytest.MonkeyPatch, gone: bool
+@pytest.mark.parametrize("why", ["the pod goes", "once", "always"])
+def test_programs_that_fail_on_the_pod(
+    user: Client, runpod: FakeRunPod, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
-    look, failed = Job.look, threading.Event()
+    look, failures = Job.look, []
 
-    def going(job: Job, name: str) -> dict[str, Any] | None:
-        if not failed.is_set() and list(user.run.rglob("epoch-001/epoch.json")):
-            failed.set()
-            if gone:
+    def failing(job: Job, name: str) -> dict[str, Any] | None:
+        if (why == "always" or not failures) and list(user.run.rglob("epoch-001/epoch.json")):
+            failures.append(name)
+            if why == "the pod goes":
                 runpod.take_away("pod1")
             raise ProgramFailed(1, b"", "cannot change the working folder")
         return look(job, name)
 
-    monkeypatch.setattr(Job, "look", going)
+    monkeypatch.setattr(Job, "look", failing)
     code, answer = user.train()
 
     assert runpod.alive() == []
-    if gone:
-        assert (code, len(runpod.pods)) == (0, 2)
-        assert user.weights() == undisturbed()
-    else:
+    if why == "always":
         assert "ended with code 1: cannot change the working folder" in answer["error"]["message"]
+        assert (code, len(failures)) == (1, follow.FAILURES)
+    else:
+        assert (code, len(runpod.pods)) == (0, 2 if why == "the pod goes" else 1)
+        assert user.weights() == undisturbed()
 
 
 def test_what_the_api_does_wrong_is_waited_for(user: Client, runpod: FakeRunPod) -> None:

@@ -35,6 +35,8 @@ START_SECONDS = 1200.0
 """In which a pod has to be reachable: its image may be large."""
 SILENT_SECONDS = 300.0
 """Without an answer for this long a pod that should run is taken for lost."""
+FAILURES = 3
+"""Looks in a row that end with a failed program: then it is not the machine that is going."""
 STOP_SECONDS = 120.0
 LEAVE_SECONDS = 900.0
 """In which what is not here yet may still be fetched, hours or no hours."""
@@ -166,7 +168,7 @@ class Follower:
         assert self.job is not None
         assert self.pod is not None
         heard = fetched = time.monotonic()
-        started, shown = False, ""
+        started, shown, failures = False, "", 0
         while True:
             try:
                 if not started:
@@ -181,7 +183,7 @@ class Follower:
                 if state != "running" or time.monotonic() - fetched > FETCH_SECONDS:
                     self.job.fetch(state=not self.job.keeps)
                     fetched = time.monotonic()
-                heard = time.monotonic()
+                heard, failures = time.monotonic(), 0
                 shown = self._show(shown)
                 if state == "ended":
                     return
@@ -190,9 +192,12 @@ class Follower:
                 if state != "running":  # a signal, or a kill: what a machine does that is about to go
                     self.rental.update(starts=self.rental.read().get("starts", 0) + 1)
                     raise _Lost(f"the job was {state}", pod_is_well=True)
-            except ProgramFailed:
-                self._look()  # on a machine that goes away programs fail before ssh does
-                raise
+            except ProgramFailed as error:
+                # On a machine that goes away programs fail before ssh does, and before RunPod says that it is gone.
+                failures += 1
+                if failures == FAILURES:
+                    raise
+                progress(error.message)
             except Unreachable as error:
                 if time.monotonic() - heard > SILENT_SECONDS:
                     raise _Lost(error.message) from error
