@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 STEPS = 8
-STEP_SECONDS = 0.06
+STEP_SECONDS = 0.12
 
 
 def stand_in(folder: Path) -> Path:

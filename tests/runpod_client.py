@@ -139,7 +139,7 @@ _sleep = time.sleep
 
 
 def write_workspace(place: Path, epochs: int = 2) -> Path:
-    """A training that the stand-in on the pods does in a second."""
+    """A training that the stand-in on the pods does in two seconds."""
     for name in ("configs/tts", "datasets/ann/clips"):
         (place / name).mkdir(parents=True)
     (place / "datasets/ann/dataset.yaml").write_text(CARD)
